@@ -1,0 +1,195 @@
+// Matrix products against Eigen's on the same job: both run in turn in one process, with the rate of an FMA loop beside
+// them. Time = median of ours; counters: GFLOP/s, Eigen's time divided by ours, share of the FMA rate.
+// g++ 12 reports its own _mm512_undefined_*() as uninitialized wherever Eigen uses them.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
+
+#include <benchmark/benchmark.h>
+
+#include <Eigen/Core>
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "aulos/kernels/gemm.hpp"
+#include "aulos/kernels/matmul.hpp"
+
+namespace {
+
+namespace kernels = aulos::kernels;
+using aulos::Index;
+using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+enum class Weight { rows, f32_panels, bf16_panels };
+
+double median(std::vector<double> x) {
+  std::nth_element(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(x.size() / 2), x.end());
+  return x[x.size() / 2];
+}
+
+// Seconds per call, averaged over as many calls as take a millisecond.
+template <class F>
+double seconds(const F& f, int repeats) {
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < repeats; ++i) f();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() / repeats;
+}
+
+// One core's rate of independent fused multiply-adds, in FLOP/s.
+double fma_rate() {
+  using Batch = aulos::simd::Batch<float>;
+  Batch acc[12];
+  AULOS_UNROLL
+  for (int i = 0; i < 12; ++i) acc[i] = Batch(1.0f);
+  Batch a(1.0f), b(1e-9f);
+  benchmark::DoNotOptimize(a);
+  benchmark::DoNotOptimize(b);
+  constexpr int steps = 20000;
+  const auto begin = std::chrono::steady_clock::now();
+  for (int step = 0; step < steps; ++step) {
+    AULOS_UNROLL
+    for (int i = 0; i < 12; ++i) acc[i] = aulos::simd::fma(a, b, acc[i]);
+  }
+  const double time = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  AULOS_UNROLL
+  for (int i = 0; i < 12; ++i) benchmark::DoNotOptimize(acc[i]);
+  return 2.0 * 12 * steps * static_cast<double>(aulos::simd::lanes<float>) / time;
+}
+
+std::vector<float> fill(Index count, std::uint32_t seed) {
+  std::vector<float> x(static_cast<std::size_t>(count));
+  for (float& v : x) {
+    seed = seed * 1664525u + 1013904223u;
+    v = static_cast<float>(seed >> 8) * 0x1p-23f - 1.0f;
+  }
+  return x;
+}
+
+// The loop of every benchmark here: Eigen and ours in turn, their medians as counters.
+template <class Ours, class Eigens>
+void side_by_side(benchmark::State& state, double flops, Index threads, const Ours& ours, const Eigens& eigens) {
+  std::vector<double> our_times, eigen_times, peaks, ratios;
+  ours();
+  eigens();
+  const int repeats = static_cast<int>(std::max(1.0, 1e-3 / std::max(seconds(ours, 1), 1e-9)));
+  for (auto _ : state) {
+    peaks.push_back(fma_rate());
+    eigen_times.push_back(seconds(eigens, repeats));
+    our_times.push_back(seconds(ours, repeats));
+    ratios.push_back(eigen_times.back() / our_times.back());
+    state.SetIterationTime(our_times.back());
+  }
+  const double rate = flops / median(our_times);
+  state.counters["GFLOP/s"] = rate * 1e-9;
+  state.counters["eigen/ours"] = median(ratios);
+  state.counters["peak_share"] = rate / (*std::max_element(peaks.begin(), peaks.end()) * static_cast<double>(threads));
+}
+
+// y = x W^T + bias, as of a linear layer.
+void linear(benchmark::State& state, Index m, Index k, Index n, Weight kind, int thread_count) {
+  const auto x = fill(m * k, 1), w = fill(n * k, 2), bias = fill(n, 3);
+  std::vector<float> y(static_cast<std::size_t>(m * n)), y_eigen(y);
+  aulos::ThreadTeam team(thread_count);
+  kernels::WeightView<float> weight{.rows = w.data(), .ldw = k};
+  std::vector<std::byte> storage;
+  if (kind != Weight::rows) {
+    const auto type = kind == Weight::bf16_panels ? kernels::PanelType::bf16 : kernels::PanelType::same;
+    storage.resize(kernels::packed_bytes<float>(n, k, type) + 64);
+    void* panels = storage.data();
+    std::size_t space = storage.size();
+    std::align(64, space - 64, panels, space);
+    kernels::pack_weight(team.threads(), w.data(), k, n, k, type, panels);
+    weight = {.panels = panels, .type = type};
+  }
+  const kernels::GemmShape shape{m, n, k};
+  const auto scratch = kernels::gemm_scratch(shape, weight);
+  const kernels::BiasActivation<float> epilogue{bias.data()};
+  const Eigen::Map<const Matrix> ex(x.data(), m, k), ew(w.data(), n, k);
+  const Eigen::Map<const Eigen::RowVectorXf> eb(bias.data(), n);
+  Eigen::Map<Matrix> ey(y_eigen.data(), m, n);
+  Eigen::setNbThreads(1);
+  side_by_side(
+      state, 2.0 * static_cast<double>(m * n * k), thread_count,
+      [&] { kernels::gemm(team.threads(scratch), x.data(), k, weight, epilogue, y.data(), n, shape); },
+      [&] {
+        if (m == 1) {
+          ey.row(0).transpose().noalias() = ew * ex.row(0).transpose();
+        } else {
+          ey.noalias() = ex * ew.transpose();
+        }
+        ey.rowwise() += eb;
+      });
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    const float tolerance = kind == Weight::bf16_panels ? 0.5f : 2e-3f;
+    if (!(std::abs(y[i] - y_eigen[i]) <= tolerance)) return state.SkipWithError("differs from Eigen");
+  }
+}
+
+// C = A B with op(A) and op(B) as in the gradients of a linear layer.
+void product(benchmark::State& state, Index m, Index k, Index n, bool a_transposed, bool b_transposed) {
+  const auto a = fill(m * k, 1), b = fill(n * k, 2);
+  std::vector<float> c(static_cast<std::size_t>(m * n)), c_eigen(c);
+  using View = kernels::MatrixView<const float>;
+  const View va = a_transposed ? View{a.data(), k, m, m, 1}.transposed() : View{a.data(), m, k, k, 1};
+  const View vb = b_transposed ? View{b.data(), n, k, k, 1}.transposed() : View{b.data(), k, n, n, 1};
+  aulos::ThreadTeam team(1);
+  const auto scratch = kernels::matmul_scratch<float>({m, n, k});
+  const Eigen::Map<const Matrix> ea(a.data(), a_transposed ? k : m, a_transposed ? m : k);
+  const Eigen::Map<const Matrix> eb(b.data(), b_transposed ? n : k, b_transposed ? k : n);
+  Eigen::Map<Matrix> ec(c_eigen.data(), m, n);
+  side_by_side(
+      state, 2.0 * static_cast<double>(m * n * k), 1,
+      [&] { kernels::matmul(team.threads(scratch), va, vb, c.data(), n, kernels::Update::assign); },
+      [&] {
+        if (a_transposed && b_transposed) {
+          ec.noalias() = ea.transpose() * eb.transpose();
+        } else if (a_transposed) {
+          ec.noalias() = ea.transpose() * eb;
+        } else if (b_transposed) {
+          ec.noalias() = ea * eb.transpose();
+        } else {
+          ec.noalias() = ea * eb;
+        }
+      });
+}
+
+const int registered = [] {
+  struct {
+    Index m, k, n;
+  } const shapes[] = {{1024, 1536, 1536}, {1024, 1536, 6144}, {4096, 1536, 1536}, {77, 1536, 1536},
+                      {256, 256, 1024},   {64, 64, 256},      {8, 1536, 1536},    {1, 1536, 1536}};
+  struct {
+    Weight kind;
+    const char* name;
+  } const kinds[] = {{Weight::f32_panels, "f32"}, {Weight::bf16_panels, "bf16"}, {Weight::rows, "f32_rows"}};
+  for (const auto& s : shapes) {
+    const std::string size = std::to_string(s.m) + "_" + std::to_string(s.k) + "_" + std::to_string(s.n);
+    for (const auto& kind : kinds) {
+      for (int threads = 1; threads <= 2; ++threads) {
+        const std::string name = "gemm_" + size + "/" + kind.name + "/threads:" + std::to_string(threads);
+        benchmark::RegisterBenchmark(
+            name.c_str(),
+            [s, kind, threads](benchmark::State& state) { linear(state, s.m, s.k, s.n, kind.kind, threads); })
+            ->UseManualTime()
+            ->Unit(benchmark::kMillisecond);
+      }
+    }
+  }
+  for (const bool a : {false, true}) {
+    for (const bool b : {false, true}) {
+      const std::string name = std::string("matmul_1024_1536_1536/") + (a ? "At" : "A") + (b ? "Bt" : "B");
+      benchmark::RegisterBenchmark(name.c_str(),
+                                   [a, b](benchmark::State& state) { product(state, 1024, 1536, 1536, a, b); })
+          ->UseManualTime()
+          ->Unit(benchmark::kMillisecond);
+    }
+  }
+  return 0;
+}();
+
+}  // namespace

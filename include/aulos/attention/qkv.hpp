@@ -1,0 +1,103 @@
+// Projections to queries, keys and values.
+#pragma once
+
+#include <utility>
+
+#include "aulos/core/config.hpp"
+#include "aulos/nn/linear.hpp"
+#include "aulos/nn/norm.hpp"
+#include "aulos/ops/attention.hpp"
+
+namespace aulos::inline AULOS_ISA::attention {
+
+// [B, N, H, D] -> [B, N, H * D], a view.
+template <Real T>
+Tensor<T, 3> merge_heads(const Tensor<T, 4>& x) {
+  return x.reshape(Shape<3>{x.extent(0), x.extent(1), x.extent(2) * x.extent(3)});
+}
+
+struct HeadShape {
+  Index heads = 0;
+  Index width = 0;   // D
+  Index groups = 0;  // G; 0: as many as heads
+};
+
+// Three linears, an optional norm on queries and keys: to_q, to_k, to_v.
+template <Real T, nn::QkNormOf<T> QkNorm = nn::PerHead<nn::RmsNorm<T>>>
+struct SeparateQkv {
+  using value_type = T;
+
+  nn::Linear<T> to_q, to_k, to_v;
+  QkNorm norm_q, norm_k;
+  HeadShape shape;
+
+  SeparateQkv() = default;
+  SeparateQkv(Index query_channels, Index key_channels, const HeadShape& heads, nn::Bias bias = nn::Bias::yes,
+              const QkNorm& norm = {})
+      : to_q(query_channels, heads.heads * heads.width, bias), norm_q(norm), norm_k(norm), shape(heads) {
+    if (shape.groups == 0) shape.groups = shape.heads;
+    to_k = nn::Linear<T>(key_channels, shape.groups * shape.width, bias);
+    to_v = nn::Linear<T>(key_channels, shape.groups * shape.width, bias);
+  }
+
+  Tensor<T, 4> query(const Tensor<T, 3>& x) const { return norm_q(to_q(x).split_last(shape.heads)); }
+  Tensor<T, 4> key(const Tensor<T, 3>& x) const { return norm_k(to_k(x).split_last(shape.groups)); }
+  Tensor<T, 4> value(const Tensor<T, 3>& x) const { return to_v(x).split_last(shape.groups); }
+
+  QueryKeyValue<T> operator()(const Tensor<T, 3>& x) const { return cross(x, x); }
+  QueryKeyValue<T> cross(const Tensor<T, 3>& x, const Tensor<T, 3>& y) const {
+    QueryKeyValue<T> qkv;
+    qkv.q = query(x);
+    qkv.k = key(y);
+    qkv.v = value(y);
+    return qkv;
+  }
+  // Keys and values only: a side whose queries nobody reads.
+  QueryKeyValue<T> keys_only(const Tensor<T, 3>& x) const {
+    QueryKeyValue<T> qkv;
+    qkv.k = key(x);
+    qkv.v = value(x);
+    return qkv;
+  }
+
+  void visit(auto&& v) {
+    v("to_q", to_q);
+    v("to_k", to_k);
+    v("to_v", to_v);
+    v("norm_q", norm_q);
+    v("norm_k", norm_k);
+  }
+};
+
+// One linear with the rows q, k, v: `qkv`. Heads share the groups' count (no grouped keys).
+template <Real T, nn::QkNormOf<T> QkNorm = nn::PerHead<nn::RmsNorm<T>>>
+struct FusedQkv {
+  using value_type = T;
+
+  nn::Linear<T> qkv;
+  QkNorm norm_q, norm_k;
+  HeadShape shape;
+
+  FusedQkv() = default;
+  FusedQkv(Index channels, const HeadShape& heads, nn::Bias bias = nn::Bias::yes, const QkNorm& norm = {})
+      : qkv(channels, 3 * heads.heads * heads.width, bias), norm_q(norm), norm_k(norm), shape(heads) {}
+
+  QueryKeyValue<T> operator()(const Tensor<T, 3>& x) const {
+    const Tensor<T, 3> rows = qkv(x);
+    const Index c = shape.heads * shape.width;
+    const auto part = [&](Index i) { return rows.slice(2, i * c, (i + 1) * c).split_last(shape.heads); };
+    QueryKeyValue<T> out;
+    out.q = norm_q(part(0));
+    out.k = norm_k(part(1));
+    out.v = part(2);
+    return out;
+  }
+
+  void visit(auto&& v) {
+    v("qkv", qkv);
+    v("norm_q", norm_q);
+    v("norm_k", norm_k);
+  }
+};
+
+}  // namespace aulos::inline AULOS_ISA::attention

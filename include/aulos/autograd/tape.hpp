@@ -1,0 +1,280 @@
+// The gradient tape: ops record closures on it, backward runs them in reverse.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <type_traits>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "aulos/autograd/closure_arena.hpp"
+#include "aulos/core/any_tensor.hpp"
+#include "aulos/core/config.hpp"
+#include "aulos/core/context.hpp"
+#include "aulos/core/error.hpp"
+#include "aulos/core/parameter.hpp"
+#include "aulos/core/tensor.hpp"
+#include "aulos/kernels/copy.hpp"
+
+namespace aulos::inline AULOS_ISA {
+
+// A tensor as a rule remembers it when its elements are not needed: which node, and which view of it.
+template <Real T>
+struct Ghost {
+  Node node = 0;  // 0: nobody asks for this gradient
+  Index offset = 0;
+  Dims dims;
+  explicit operator bool() const noexcept { return node != 0; }
+};
+
+// A tensor and what the loss counts it with: the loss is the sum of y * cotangent.
+template <Real T>
+struct Seed {
+  AnyTensor<T> y;
+  AnyTensor<T> cotangent;
+};
+
+// Whether the gradients of parameters start anew with a backward pass or add to those of the passes before it.
+enum class Accumulate { restart, add };
+
+// Records what the ops of a Context do, from its construction to its end. Gradients live in the tape, keyed by
+// parameter, so that modules stay const:
+//     GradTape tape(context);
+//     tape.backward(mse_loss(model(x), target));
+//     tape.gradient(model.fc1.bias);
+class GradTape {
+ public:
+  explicit GradTape(Context& context) : context_(context) {
+    if (context.tape() != nullptr) throw Error("GradTape: the Context has a tape already");
+    context.set_tape(this);
+  }
+  GradTape(const GradTape&) = delete;
+  GradTape& operator=(const GradTape&) = delete;
+  ~GradTape() {
+    entries_.clear();
+    context_.set_tape(nullptr);
+  }
+
+  Context& context() const noexcept { return context_; }
+
+  // Asks for the gradient of an input. The handle gets the node: use it, not copies made before. After a backward pass
+  // the next recorded op begins a new round, in which inputs are to be watched again.
+  template <Real T, int Rank>
+  void watch(Tensor<T, Rank>& x) {
+    if (x.empty()) throw ShapeError("watch: x is empty (moved from?)");
+    AnyTensor<T> any = std::move(x).any();
+    if (any.buffer()->pool == nullptr) throw Error("watch: a parameter has a gradient without being watched");
+    any.set_node(new_node(any.buffer()->bytes, Keep::yes));
+    x = Tensor<T, Rank>(std::move(any));
+  }
+
+  // Differentiates a loss of one element with respect to every trainable parameter and watched input.
+  template <Real T, int Rank>
+  void backward(const Tensor<T, Rank>& loss, Accumulate accumulate = Accumulate::restart) {
+    if (loss.count() != 1)
+      throw ShapeError("backward: the loss is " + (loss.empty() ? "empty" : to_string(loss.any().dims())) +
+                       ", expected one element");
+    AnyTensor<T> one = context_.empty_any<T>(loss.any().dims());
+    context_.run("seed", {}, [&](Threads) { *one.mutable_data() = T{1}; });
+    const Seed<T> seed{loss.any(), std::move(one)};
+    backward(std::span<const Seed<T>>(&seed, 1), accumulate);
+  }
+
+  // The same for the loss sum over seeds of sum(y * cotangent).
+  template <Real T>
+  void backward(std::span<const Seed<T>> seeds, Accumulate accumulate = Accumulate::restart) {
+    if (accumulate == Accumulate::restart) drop_parameter_gradients();
+    for (const Seed<T>& seed : seeds) {
+      if (!seed.y.dims().same_extents(seed.cotangent.dims()))
+        throw ShapeError("backward: y " + to_string(seed.y.dims()) + " and its cotangent " +
+                         to_string(seed.cotangent.dims()) + " differ");
+      if (const Ghost<T> y = ghost(seed.y)) give(y, seed.cotangent);
+    }
+    run_entries();
+  }
+
+  // The gradient of a parameter, of a watched tensor, or of a view of either; empty where none flowed into it.
+  template <Real T, int Rank>
+  Tensor<T, Rank> gradient(const Parameter<T, Rank>& parameter) const {
+    return Tensor<T, Rank>(gradient(ghost(parameter.any())));
+  }
+  template <Real T, int Rank>
+  Tensor<T, Rank> gradient(const Tensor<T, Rank>& x) const {
+    return Tensor<T, Rank>(gradient(ghost(x.any())));
+  }
+
+  // Keeps the gradient of a result, which the tape otherwise drops once it has been handed on.
+  template <Real T, int Rank>
+  void retain(const Tensor<T, Rank>& y) {
+    if (const Ghost<T> node = ghost(y.any())) slot_of(node.node).keep = Keep::yes;
+  }
+
+  void drop_parameter_gradients() noexcept {
+    for (Slot& slot : parameters_) slot.gradient = BufferReference();
+  }
+
+  // ---- for ops
+
+  // While a backward pass runs, ops compute but do not record.
+  bool recording() const noexcept { return !running_; }
+
+  // Which node and view `x` is; a trainable parameter gets its node at first sight.
+  template <Real T>
+  Ghost<T> ghost(const AnyTensor<T>& x) const {
+    if (x.empty()) return {};
+    Node node = x.node();
+    if (node == 0 && x.buffer()->pool == nullptr && x.buffer()->trainable) node = parameter_node(x.buffer());
+    if (node != 0 && !is_parameter(node) && node < first_node_) node = 0;  // of an earlier round: a constant now
+    return {node, node == 0 ? 0 : x.offset(), x.dims()};
+  }
+
+  // Makes `y`, the whole of a fresh or donated buffer, a node whose gradient rule(GradTape&, Node of y) hands on.
+  template <Real T, class Rule>
+  void record(AnyTensor<T>& y, Rule&& rule) {
+    const Node node = new_node(y.buffer()->bytes, Keep::no);
+    entries_.push([rule = std::forward<Rule>(rule), node](GradTape& tape) mutable {
+      rule(tape, node);
+      tape.release(node);
+    });
+    y.set_node(node);
+  }
+
+  // The same for an op with several results, of which rule(GradTape&, Node of the first) knows that the nodes follow
+  // each other. Absent results keep their number.
+  template <Real T, class Rule>
+  void record(std::span<AnyTensor<T>* const> results, Rule&& rule) {
+    begin_round();
+    const Node first = first_node_ + nodes_.size();
+    const Node last = first + results.size();
+    for (AnyTensor<T>* y : results) {
+      const Node node = new_node(y->empty() ? 0 : y->buffer()->bytes, Keep::no);
+      if (!y->empty()) y->set_node(node);
+    }
+    entries_.push([rule = std::forward<Rule>(rule), first, last](GradTape& tape) mutable {
+      rule(tape, first);
+      for (Node node = first; node < last; ++node) tape.release(node);
+    });
+  }
+
+  // What a rule asks: the gradient of its result (empty when none flowed there), ...
+  template <Real T>
+  AnyTensor<T> gradient(const Ghost<T>& y) const {
+    if (!y) return {};
+    const Slot& slot = slot_of(y.node);
+    if (!slot.gradient) return {};
+    return AnyTensor<T>(slot.gradient, reinterpret_cast<T*>(slot.gradient->data) + y.offset, y.dims);
+  }
+
+  // The same, out of the tape's hands where nobody will ask for it again, so that the rule may write into it.
+  template <Real T>
+  AnyTensor<T> take_gradient(const Ghost<T>& y) {
+    AnyTensor<T> gradient = this->gradient(y);
+    if (!gradient.empty() && slot_of(y.node).keep == Keep::no) slot_of(y.node).gradient = BufferReference();
+    return gradient;
+  }
+
+  // ... and what it hands over: dx is adopted when it is the first gradient of the whole of x, else added.
+  template <Real T>
+  void give(const Ghost<T>& x, AnyTensor<T> dx) {
+    if (!x || dx.empty()) return;
+    Slot& slot = slot_of(x.node);
+    if (!slot.gradient && dx.sole() && dx.buffer()->bytes == slot.bytes && x.offset == 0 && x.dims.dense()) {
+      slot.gradient = dx.reference();
+      return;
+    }
+    add(x, dx);
+  }
+
+  // Adds dx to the gradient of x. Axes of x with stride 0 repeat one element: its gradient is the sum over them.
+  template <Real T>
+  void add(const Ghost<T>& x, const AnyTensor<T>& dx) {
+    AnyTensor<T> sum = into(x);
+    context_.run("accumulate", cost_per_element<T>(dx.count(), 1, 3), [&](Threads threads) {
+      kernels::add_to(threads, dx.data(), dx.dims(), sum.mutable_data(), sum.dims());
+    });
+  }
+
+  // The gradient of x as a place that a kernel adds to, made zero where there was none.
+  template <Real T>
+  AnyTensor<T> into(const Ghost<T>& x) {
+    Slot& slot = slot_of(x.node);
+    if (!slot.gradient) {
+      const Index count = static_cast<Index>(slot.bytes / sizeof(T));
+      AnyTensor<T> zero = context_.empty_any<T>(dense_dims({count}));
+      context_.run("zero_gradient", {.bytes = static_cast<double>(slot.bytes)},
+                   [&](Threads) { std::memset(zero.mutable_data(), 0, slot.bytes); });
+      slot.gradient = zero.reference();
+    }
+    return AnyTensor<T>(slot.gradient, reinterpret_cast<T*>(slot.gradient->data) + x.offset, x.dims);
+  }
+
+ private:
+  enum class Keep { no, yes };
+
+  struct Slot {
+    std::size_t bytes = 0;
+    Keep keep = Keep::no;
+    BufferReference gradient;
+  };
+
+  static constexpr Node parameter_bit = Node{1} << 63;
+  static bool is_parameter(Node node) noexcept { return (node & parameter_bit) != 0; }
+
+  Node parameter_node(const Buffer* buffer) const {
+    auto [at, fresh] = parameter_nodes_.try_emplace(buffer, parameter_bit | parameters_.size());
+    if (fresh) parameters_.push_back({buffer->bytes, Keep::yes, {}});
+    return at->second;
+  }
+
+  Slot& slot_of(Node node) const noexcept {
+    return is_parameter(node) ? parameters_[node & ~parameter_bit] : nodes_[node - first_node_];
+  }
+
+  // After a backward pass the first thing recorded begins a new round; node numbers of the last one become constants.
+  void begin_round() {
+    if (!finished_) return;
+    first_node_ += nodes_.size();
+    nodes_.clear();
+    finished_ = false;
+  }
+
+  Node new_node(std::size_t bytes, Keep keep) {
+    begin_round();
+    nodes_.push_back({bytes, keep, {}});
+    return first_node_ + nodes_.size() - 1;
+  }
+
+  void release(Node node) noexcept {
+    Slot& slot = slot_of(node);
+    if (slot.keep == Keep::no) slot.gradient = BufferReference();
+  }
+
+  void run_entries() {
+    running_ = true;
+    try {
+      entries_.run_reversed(*this);
+    } catch (...) {
+      running_ = false;
+      finished_ = true;
+      entries_.clear();
+      throw;
+    }
+    running_ = false;
+    finished_ = true;
+  }
+
+  Context& context_;
+  ClosureArena<GradTape> entries_;
+  mutable std::vector<Slot> nodes_;
+  Node first_node_ = 1;
+  mutable std::unordered_map<const Buffer*, Node> parameter_nodes_;
+  mutable std::vector<Slot> parameters_;
+  bool running_ = false;
+  bool finished_ = false;
+};
+
+}  // namespace aulos::inline AULOS_ISA

@@ -1,0 +1,371 @@
+// The memory of a Context's tensors: one merging arena (two-level segregated fit). Its bookkeeping lies beside the
+// memory rather than in it, so that a dry pool (planning) runs the same code and owns no memory at all.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <vector>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define AULOS_ADDRESS_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define AULOS_ADDRESS_SANITIZER 1
+#endif
+#endif
+#if defined(AULOS_ADDRESS_SANITIZER)
+#include <sanitizer/asan_interface.h>
+#endif
+
+#include "aulos/core/config.hpp"
+#include "aulos/core/error.hpp"
+
+namespace aulos::inline AULOS_ISA {
+
+class Context;
+class Pool;
+
+// A piece of memory that tensors refer to. A parameter's memory has no pool and is not counted, so that threads share
+// a const model without touching a counter.
+struct Buffer {
+  std::byte* data = nullptr;
+  std::size_t bytes = 0;  // a multiple of 64
+  Pool* pool = nullptr;
+  Index references = 0;
+  bool trainable = true;  // a parameter: whether a tape gives it a gradient
+  bool ready = true;      // a parameter: whether it has elements yet
+  // The arena's own: neighbours in memory, neighbours in the list of free blocks of this size.
+  bool free = false;
+  Buffer* before = nullptr;
+  Buffer* after = nullptr;
+  Buffer* previous_free = nullptr;
+  Buffer* next_free = nullptr;
+};
+
+inline constexpr std::size_t buffer_alignment = 64;
+
+inline constexpr std::size_t round_to_buffer(std::size_t bytes) noexcept {
+  return bytes == 0 ? buffer_alignment : (bytes + buffer_alignment - 1) / buffer_alignment * buffer_alignment;
+}
+
+// Bytes of a pool. `live` lies in tensors now, `peak` is the most that ever did, `held` is what the system gave.
+struct MemoryUse {
+  std::size_t live = 0;
+  std::size_t peak = 0;
+  std::size_t held = 0;
+  bool operator==(const MemoryUse&) const = default;
+};
+
+class Pool {
+ public:
+  enum class Kind { real, dry };
+
+  Pool(Context* context, Kind kind) noexcept : context_(context), kind_(kind) {}
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+
+  Context* context() const noexcept { return context_; }
+  bool dry() const noexcept { return kind_ == Kind::dry; }
+  const MemoryUse& use() const noexcept { return use_; }
+  void reset_peak() noexcept { use_.peak = use_.live; }
+
+  // Memory with one reference; contents undefined (NaN in test builds). Throws std::bad_alloc and changes nothing.
+  Buffer* take(std::size_t bytes) {
+    if (bytes > max_bytes) throw std::bad_alloc();
+    bytes = round_to_buffer(bytes);
+    Buffer* block = find(bytes);
+    if (block == nullptr) block = grow(bytes > next_chunk() ? bytes : next_chunk());
+    unlink(block);
+    split(block, bytes);
+    block->free = false;
+    block->references = 1;
+    use_.live += block->bytes;
+    if (use_.live > use_.peak) use_.peak = use_.live;
+    unpoison(block);
+    return block;
+  }
+
+  // Called when the last reference is gone.
+  void give(Buffer* block) noexcept {
+    use_.live -= block->bytes;
+    poison(block);
+    block->free = true;
+    if (block->after != nullptr && block->after->free) {
+      unlink(block->after);
+      merge_with_next(block);
+    }
+    if (block->before != nullptr && block->before->free) {
+      block = block->before;
+      unlink(block);
+      merge_with_next(block);
+    }
+    link(block);
+    if (context_ == nullptr && use_.live == 0) delete this;
+  }
+
+  // Makes the pool hold at least `bytes` in one piece, as `plan` predicts them. Throws std::bad_alloc.
+  void reserve(std::size_t bytes) {
+    bytes = round_to_buffer(bytes);
+    if (use_.held >= bytes) return;
+    if (use_.live == 0) release();
+    grow(bytes - use_.held);
+  }
+
+  // The Context is gone: the pool goes with its last buffer.
+  void orphan() noexcept {
+    context_ = nullptr;
+    if (use_.live == 0) delete this;
+  }
+
+ private:
+  static constexpr std::size_t max_bytes = std::size_t{1} << 62;
+  static constexpr int rows = 48;    // powers of two of 64 bytes
+  static constexpr int columns = 8;  // subdivisions of each
+  static constexpr std::size_t first_chunk = 64 * 1024;
+
+  struct Chunk {
+    std::byte* data;
+    std::size_t bytes;
+    Buffer* first;
+  };
+
+  struct Class {
+    int row;
+    int column;
+  };
+
+  ~Pool() {
+    for (const Chunk& chunk : chunks_) free_memory(chunk);
+  }
+
+  static Class class_of(std::size_t bytes) noexcept {
+    const std::size_t units = bytes / buffer_alignment;
+    const int row = static_cast<int>(std::bit_width(units)) - 1;
+    const std::size_t rest = units - (std::size_t{1} << row);
+    return {row, row >= 3 ? static_cast<int>(rest >> (row - 3)) : static_cast<int>(rest << (3 - row))};
+  }
+
+  // The smallest class that has a block and whose blocks all fit; failing that, a fitting block of the request's class.
+  Buffer* find(std::size_t bytes) noexcept {
+    const Class c = class_of(bytes);
+    const unsigned above = column_bits_[c.row] & ~((2u << c.column) - 1u);
+    if (Buffer* exact = lists_[c.row][c.column]; exact != nullptr && exact->bytes == bytes) return exact;
+    for (Buffer* block = lists_[c.row][c.column]; block != nullptr; block = block->next_free)
+      if (block->bytes >= bytes) return block;
+    if (above != 0) return lists_[c.row][std::countr_zero(above)];
+    const std::uint64_t larger = row_bits_ & ~((std::uint64_t{2} << c.row) - 1u);
+    if (larger == 0) return nullptr;
+    const int row = std::countr_zero(larger);
+    return lists_[row][std::countr_zero(column_bits_[row])];
+  }
+
+  void link(Buffer* block) noexcept {
+    const Class c = class_of(block->bytes);
+    block->previous_free = nullptr;
+    block->next_free = lists_[c.row][c.column];
+    if (block->next_free != nullptr) block->next_free->previous_free = block;
+    lists_[c.row][c.column] = block;
+    column_bits_[c.row] |= 1u << c.column;
+    row_bits_ |= std::uint64_t{1} << c.row;
+  }
+
+  void unlink(Buffer* block) noexcept {
+    if (block->next_free != nullptr) block->next_free->previous_free = block->previous_free;
+    if (block->previous_free != nullptr) {
+      block->previous_free->next_free = block->next_free;
+      return;
+    }
+    const Class c = class_of(block->bytes);
+    lists_[c.row][c.column] = block->next_free;
+    if (block->next_free != nullptr) return;
+    column_bits_[c.row] &= ~(1u << c.column);
+    if (column_bits_[c.row] == 0) row_bits_ &= ~(std::uint64_t{1} << c.row);
+  }
+
+  // Cuts what `block` has beyond `bytes` into a free block of its own; without a spare descriptor it stays whole.
+  void split(Buffer* block, std::size_t bytes) {
+    if (block->bytes == bytes) return;
+    Buffer* rest = nullptr;
+    try {
+      rest = descriptor();
+    } catch (const std::bad_alloc&) {
+      link(block);
+      throw;
+    }
+    rest->data = block->data + bytes;
+    rest->bytes = block->bytes - bytes;
+    rest->pool = this;
+    rest->free = true;
+    rest->before = block;
+    rest->after = block->after;
+    if (rest->after != nullptr) rest->after->before = rest;
+    block->after = rest;
+    block->bytes = bytes;
+    link(rest);
+  }
+
+  void merge_with_next(Buffer* block) noexcept {
+    Buffer* next = block->after;
+    block->bytes += next->bytes;
+    block->after = next->after;
+    if (block->after != nullptr) block->after->before = block;
+    next->next_free = spare_;
+    spare_ = next;
+  }
+
+  // Every chunk but the first few is a quarter of what is held already, so that a pool without a plan stays near its
+  // peak and still asks the system only logarithmically often.
+  std::size_t next_chunk() const noexcept {
+    const std::size_t quarter = round_to_buffer(use_.held / 4);
+    return quarter > first_chunk ? quarter : first_chunk;
+  }
+
+  Buffer* grow(std::size_t bytes) {
+    if (chunks_.size() == chunks_.capacity()) chunks_.reserve(chunks_.size() * 2 + 8);
+    Buffer* block = descriptor();
+    std::byte* data = nullptr;
+    try {
+      data = allocate_memory(bytes);
+    } catch (...) {
+      block->next_free = spare_;
+      spare_ = block;
+      throw;
+    }
+    *block = Buffer{};
+    block->data = data;
+    block->bytes = bytes;
+    block->pool = this;
+    block->free = true;
+    chunks_.push_back({data, bytes, block});
+    use_.held += bytes;
+    poison(block);
+    link(block);
+    return block;
+  }
+
+  // Hands every chunk back to the system; only when nothing is live.
+  void release() noexcept {
+    for (const Chunk& chunk : chunks_) {
+      unlink(chunk.first);
+      chunk.first->next_free = spare_;
+      spare_ = chunk.first;
+      free_memory(chunk);
+    }
+    chunks_.clear();
+    use_.held = 0;
+  }
+
+  Buffer* descriptor() {
+    if (spare_ == nullptr) {
+      constexpr std::size_t batch = 64;
+      descriptors_.push_back(std::make_unique<Buffer[]>(batch));
+      for (std::size_t i = 0; i < batch; ++i) {
+        descriptors_.back()[i].next_free = spare_;
+        spare_ = &descriptors_.back()[i];
+      }
+    }
+    Buffer* taken = spare_;
+    spare_ = taken->next_free;
+    *taken = Buffer{};
+    return taken;
+  }
+
+  static constexpr std::size_t huge_page = std::size_t{2} << 20;
+
+  static std::align_val_t alignment_of(std::size_t bytes) noexcept {
+    return std::align_val_t{bytes >= 2 * huge_page ? huge_page : buffer_alignment};
+  }
+
+  std::byte* allocate_memory(std::size_t bytes) {
+    if (dry()) {
+      // Addresses that no processor maps: touching planned memory faults.
+      std::byte* data = reinterpret_cast<std::byte*>(next_dry_address_);
+      next_dry_address_ += (bytes + huge_page) / huge_page * huge_page;
+      return data;
+    }
+#if defined(__linux__)
+    // The system may promise more than it has; the pool does not pass such promises on.
+    const long pages = sysconf(_SC_PHYS_PAGES);
+    const long page = sysconf(_SC_PAGESIZE);
+    if (pages > 0 && page > 0 && bytes / static_cast<std::size_t>(page) >= static_cast<std::size_t>(pages))
+      throw std::bad_alloc();
+#endif
+    auto* data = static_cast<std::byte*>(::operator new(bytes, alignment_of(bytes)));
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    if (bytes >= 2 * huge_page) madvise(data, bytes / huge_page * huge_page, MADV_HUGEPAGE);
+#endif
+    return data;
+  }
+
+  void free_memory(const Chunk& chunk) const noexcept {
+    if (dry()) return;
+#if defined(AULOS_ADDRESS_SANITIZER)
+    ASAN_UNPOISON_MEMORY_REGION(chunk.data, chunk.bytes);
+#endif
+    ::operator delete(chunk.data, alignment_of(chunk.bytes));
+  }
+
+  void poison([[maybe_unused]] const Buffer* block) const noexcept {
+#if defined(AULOS_ADDRESS_SANITIZER)
+    if (!dry()) ASAN_POISON_MEMORY_REGION(block->data, block->bytes);
+#endif
+  }
+
+  void unpoison([[maybe_unused]] const Buffer* block) const noexcept {
+#if defined(AULOS_ADDRESS_SANITIZER)
+    if (!dry()) ASAN_UNPOISON_MEMORY_REGION(block->data, block->bytes);
+#endif
+#if AULOS_ASSERT_LEVEL >= 2
+    if (!dry()) std::memset(block->data, 0xff, block->bytes);
+#endif
+  }
+
+  Context* context_;
+  Kind kind_;
+  MemoryUse use_;
+  std::uint64_t row_bits_ = 0;
+  unsigned column_bits_[rows] = {};
+  Buffer* lists_[rows][columns] = {};
+  std::vector<Chunk> chunks_;
+  std::vector<std::unique_ptr<Buffer[]>> descriptors_;
+  Buffer* spare_ = nullptr;
+  std::uintptr_t next_dry_address_ = std::uintptr_t{1} << 52;
+};
+
+// A counted reference to a buffer. Plain counting: a tensor belongs to the thread of its Context.
+class BufferReference {
+ public:
+  BufferReference() = default;
+  explicit BufferReference(Buffer* buffer) noexcept : buffer_(buffer) {}  // takes over the caller's reference
+  BufferReference(const BufferReference& other) noexcept : buffer_(other.buffer_) {
+    if (counted()) ++buffer_->references;
+  }
+  BufferReference(BufferReference&& other) noexcept : buffer_(other.buffer_) { other.buffer_ = nullptr; }
+  BufferReference& operator=(BufferReference other) noexcept {
+    Buffer* mine = buffer_;
+    buffer_ = other.buffer_;
+    other.buffer_ = mine;
+    return *this;
+  }
+  ~BufferReference() {
+    if (counted() && --buffer_->references == 0) buffer_->pool->give(buffer_);
+  }
+
+  Buffer* get() const noexcept { return buffer_; }
+  Buffer* operator->() const noexcept { return buffer_; }
+  explicit operator bool() const noexcept { return buffer_ != nullptr; }
+
+ private:
+  bool counted() const noexcept { return buffer_ != nullptr && buffer_->pool != nullptr; }
+
+  Buffer* buffer_ = nullptr;
+};
+
+}  // namespace aulos::inline AULOS_ISA

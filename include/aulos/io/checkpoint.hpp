@@ -1,0 +1,307 @@
+// A safetensors checkpoint, in one file or in shards: names, shapes and metadata at once, values when asked for.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "aulos/core/config.hpp"
+#include "aulos/core/dtype.hpp"
+#include "aulos/core/error.hpp"
+#include "aulos/io/file.hpp"
+#include "aulos/io/safetensors_header.hpp"
+#include "aulos/io/shard_index.hpp"
+#include "aulos/io/text.hpp"
+
+namespace aulos::inline AULOS_ISA::io {
+
+static_assert(std::endian::native == std::endian::little, "safetensors data is little-endian, and so must the host be");
+
+// read: tensors are read into the caller's memory; safe with files nobody vouches for. map: the file is mapped, views
+// cost nothing; a file that another process truncates meanwhile ends this one (SIGBUS).
+enum class Mode { read, map };
+
+struct OpenOptions {
+  Mode mode = Mode::read;
+};
+
+// Immutable, cheap to copy, shared freely between threads. Opening reads and checks the headers only, whatever the size
+// of the file. Every failure is a CheckpointError that names the file and, where it applies, tensor and byte.
+class Checkpoint {
+ public:
+  // A *.safetensors file, or the *.index.json of a sharded one. Metadata of shards is merged, the first value of a key
+  // wins.
+  static Checkpoint open(const std::string& path, OpenOptions options = {}) {
+    constexpr std::string_view index = ".index.json";
+    auto state = std::make_shared<State>();
+    state->path = path;
+    if (path.size() >= index.size() && std::string_view(path).substr(path.size() - index.size()) == index) {
+      open_shards(*state, options);
+    } else {
+      append(*state, open_source(path, options));
+      state->names = std::move(state->sources.front()->header.names);
+    }
+    return Checkpoint(std::move(state));
+  }
+
+  // A file's bytes in memory, which must outlive the result and its copies.
+  static Checkpoint from_bytes(std::span<const std::byte> bytes, std::string name = "memory") {
+    auto state = std::make_shared<State>();
+    state->path = std::move(name);
+    auto source = std::make_unique<Source>();
+    source->bytes = bytes;
+    source->header = read_safetensors_header(
+        state->path, static_cast<Index>(bytes.size()),
+        [&](Index offset, std::span<std::byte> destination) { copy(bytes, offset, destination); });
+    append(*state, std::move(source));
+    state->names = std::move(state->sources.front()->header.names);
+    return Checkpoint(std::move(state));
+  }
+
+  const std::string& path() const { return state_->path; }
+  const Metadata& metadata() const { return state_->metadata; }
+
+  // In the order of the header, shard after shard.
+  std::span<const TensorInfo> tensors() const { return state_->tensors; }
+
+  // nullptr if there is none of that name.
+  const TensorInfo* find(std::string_view name) const { return state_->names.find(state_->tensors, name); }
+
+  const TensorInfo& info(std::string_view name) const {
+    if (const TensorInfo* found = find(name)) return *found;
+    std::vector<std::string_view> names;
+    names.reserve(tensors().size());
+    for (const TensorInfo& tensor : tensors()) names.push_back(tensor.name);
+    Index budget = 100'000'000;
+    const Index at = nearest(name, names, budget);
+    fail("has no tensor " + quote(name) +
+         (at < 0 ? std::string() : ", the nearest is " + quote(names[static_cast<std::size_t>(at)])));
+  }
+
+  // The exact bytes, NaN payloads and all, into `destination` of info.bytes bytes.
+  void read_bytes(const TensorInfo& info, std::span<std::byte> destination) const {
+    if (static_cast<Index>(destination.size()) != info.bytes) {
+      fail("tensor " + quote(info.name) + ": expected room for " + std::to_string(info.bytes) + " bytes, got " +
+           std::to_string(destination.size()));
+    }
+    read_range(info, 0, destination);
+  }
+
+  // All `count` elements as T: its own dtype as it is; float and double from F64, F32, F16, BF16, F8_E4M3 and F8_E5M2
+  // (exact or to the nearest, ties to even); std::int64_t from BOOL, I8 to I64 and U8 to U64. On failure `destination`
+  // may be partly written.
+  template <class T>
+  requires std::is_trivially_copyable_v<T>
+  void read(const TensorInfo& info, T* destination, Index count) const {
+    if (count != info.count) {
+      fail("tensor " + quote(info.name) + ": expected room for " + std::to_string(info.count) + " elements of " +
+           type_text(info) + ", got " + std::to_string(count));
+    }
+    if (dtype_of<T> == info.dtype) {
+      return read_range(info, 0, std::as_writable_bytes(std::span(destination, static_cast<std::size_t>(count))));
+    }
+    constexpr bool is_int64 = std::is_same_v<T, std::int64_t>;
+    if (!(std::is_floating_point_v<T> ? is_convertible(info.dtype) : is_int64 && is_integer(info.dtype))) {
+      fail("tensor " + quote(info.name) + ": can't read " + type_text(info) + " as " + std::string(name(dtype_of<T>)));
+    }
+    if constexpr (std::is_floating_point_v<T> || is_int64) {
+      const Index width = bits(info.dtype) / 8;
+      for_each_chunk(info, [&](Index offset, std::span<const std::byte> chunk) {
+        T* const out = destination + offset / width;
+        const Index n = static_cast<Index>(chunk.size()) / width;
+        if constexpr (is_int64) {
+          widen_integers(info, offset / width, chunk.data(), out, n);
+        } else {
+          convert(info.dtype, chunk.data(), out, n);
+        }
+      });
+    }
+  }
+
+  template <class T>
+  std::vector<T> values(std::string_view name) const {
+    const TensorInfo& tensor = info(name);
+    std::vector<T> result(static_cast<std::size_t>(tensor.count));
+    read(tensor, result.data(), tensor.count);
+    return result;
+  }
+
+  // Whether view() works: mapped (not every file system can) or made by from_bytes().
+  bool is_mapped() const {
+    return std::all_of(state_->sources.begin(), state_->sources.end(), [](const auto& s) { return !s->file; });
+  }
+
+  // The bytes where they are, of any alignment; valid as long as this Checkpoint or a copy of it.
+  std::span<const std::byte> view(const TensorInfo& info) const {
+    const Source& source = *state_->sources[info.file];
+    if (source.file) fail("tensor " + quote(info.name) + ": no view, the file isn't mapped");
+    return source.bytes.subspan(static_cast<std::size_t>(info.offset), static_cast<std::size_t>(info.bytes));
+  }
+
+ private:
+  static constexpr std::size_t chunk_bytes = std::size_t{1} << 18;
+  static constexpr std::size_t max_open_shards = 64;
+
+  struct Source {
+    std::optional<File> file;        // absent when the bytes are in memory
+    std::optional<Mapping> mapping;  // owner of bytes when mapped
+    std::span<const std::byte> bytes;
+    SafetensorsHeader header;
+  };
+
+  struct State {
+    std::string path;
+    std::vector<std::unique_ptr<Source>> sources;
+    std::vector<TensorInfo> tensors;
+    detail::NameIndex names;
+    Metadata metadata;
+  };
+
+  explicit Checkpoint(std::shared_ptr<const State> state) : state_(std::move(state)) {}
+
+  [[noreturn]] void fail(const std::string& message) const {
+    throw CheckpointError(printable(path(), 4096) + ": " + message);
+  }
+
+  static void copy(std::span<const std::byte> bytes, Index offset, std::span<std::byte> destination) {
+    if (destination.empty()) return;
+    std::memcpy(destination.data(), bytes.data() + offset, destination.size());
+  }
+
+  static std::unique_ptr<Source> open_source(const std::string& path, OpenOptions options) {
+    auto source = std::make_unique<Source>();
+    const File& file = source->file.emplace(path);
+    source->header = read_safetensors_header(
+        path, file.size(), [&](Index offset, std::span<std::byte> destination) { file.read(offset, destination); });
+    if (options.mode == Mode::map) {
+      source->bytes = source->mapping.emplace(file).bytes();
+      if (!source->bytes.empty()) source->file.reset();
+    }
+    return source;
+  }
+
+  static void append(State& state, std::unique_ptr<Source> source) {
+    SafetensorsHeader& header = source->header;
+    for (TensorInfo& tensor : header.tensors) tensor.file = static_cast<std::uint32_t>(state.sources.size());
+    if (state.tensors.empty()) {
+      state.tensors = std::move(header.tensors);
+    } else {
+      state.tensors.insert(state.tensors.end(), header.tensors.begin(), header.tensors.end());
+    }
+    header.tensors = {};
+    state.metadata.merge(header.metadata);
+    state.sources.push_back(std::move(source));
+  }
+
+  static void open_shards(State& state, OpenOptions options) {
+    const ShardIndex index = parse_shard_index(state.path, read_text(state.path, max_header_bytes));
+    const std::string folder = state.path.substr(0, state.path.rfind('/') + 1);
+    std::vector<std::string> problems;
+    std::vector<bool> is_open;
+    for (const std::string& file : index.files) {
+      try {
+        append(state, open_source(folder + file, options));
+        if (auto& source = state.sources.back()->file; source && index.files.size() > max_open_shards) source->park();
+        is_open.push_back(true);
+      } catch (const CheckpointError& error) {
+        problems.push_back("shard " + quote(file) + ": " + error.what());
+        state.sources.push_back(std::make_unique<Source>());  // keeps the numbers of files in step
+        is_open.push_back(false);
+      }
+    }
+    state.names = detail::NameIndex(state.tensors);
+    state.names.for_each_duplicate(state.tensors, [&](const TensorInfo& a, const TensorInfo& b) {
+      problems.push_back("tensor " + quote(a.name) + " is in two shards, " + quote(index.files[a.file]) + " and " +
+                         quote(index.files[b.file]));
+    });
+    for (const auto& [name, file] : index.entries) {
+      const TensorInfo* const tensor = state.names.find(state.tensors, name);
+      if ((tensor == nullptr || tensor->file != file) && is_open[file]) {
+        problems.push_back(
+            "tensor " + quote(name) + " is listed in shard " + quote(index.files[file]) +
+            (tensor == nullptr ? ", which lacks it" : ", but is in " + quote(index.files[tensor->file])));
+      }
+    }
+    if (!problems.empty()) throw CheckpointError(join_problems(state.path, problems));
+  }
+
+  void read_range(const TensorInfo& info, Index offset, std::span<std::byte> destination) const {
+    if (destination.empty()) return;
+    const Source& source = *state_->sources[info.file];
+    if (!source.file) return copy(source.bytes, info.offset + offset, destination);
+    try {
+      source.file->read(info.offset + offset, destination);
+    } catch (const FileError& error) {
+      throw FileError(std::string(error.what()) + ", in tensor " + quote(info.name));
+    }
+  }
+
+  // fn(offset, bytes) over the whole tensor in pieces of whole elements.
+  template <class Function>
+  void for_each_chunk(const TensorInfo& info, Function&& fn) const {
+    const Source& source = *state_->sources[info.file];
+    if (!source.file) return fn(0, view(info));
+    const auto buffer = std::make_unique<std::byte[]>(chunk_bytes);
+    for (Index offset = 0; offset < info.bytes;) {
+      const Index n = std::min<Index>(info.bytes - offset, static_cast<Index>(chunk_bytes));
+      const std::span<std::byte> chunk(buffer.get(), static_cast<std::size_t>(n));
+      read_range(info, offset, chunk);
+      fn(offset, chunk);
+      offset += n;
+    }
+  }
+
+  template <class From>
+  static void widen_as(const std::byte* source, std::int64_t* destination, Index count) {
+    for (Index i = 0; i < count; ++i) {
+      From value;
+      std::memcpy(&value, source + i * static_cast<Index>(sizeof(From)), sizeof(From));
+      destination[i] = static_cast<std::int64_t>(value);
+    }
+  }
+
+  void widen_integers(const TensorInfo& info, Index first, const std::byte* source, std::int64_t* destination,
+                      Index count) const {
+    switch (info.dtype) {
+      case Dtype::i8:
+        return widen_as<std::int8_t>(source, destination, count);
+      case Dtype::i16:
+        return widen_as<std::int16_t>(source, destination, count);
+      case Dtype::i32:
+        return widen_as<std::int32_t>(source, destination, count);
+      case Dtype::u16:
+        return widen_as<std::uint16_t>(source, destination, count);
+      case Dtype::u32:
+        return widen_as<std::uint32_t>(source, destination, count);
+      case Dtype::u64:
+        widen_as<std::uint64_t>(source, destination, count);
+        break;
+      default:
+        widen_as<std::uint8_t>(source, destination, count);
+        break;  // U8 and BOOL
+    }
+    const std::int64_t most = info.dtype == Dtype::boolean ? 1 : std::numeric_limits<std::int64_t>::max();
+    for (Index i = 0; i < count; ++i) {
+      if (destination[i] < 0 || destination[i] > most) {
+        fail("tensor " + quote(info.name) + ": element " + std::to_string(first + i) + " of " + type_text(info) +
+             (info.dtype == Dtype::boolean ? " is neither 0 nor 1" : " exceeds 2^63 - 1"));
+      }
+    }
+  }
+
+  std::shared_ptr<const State> state_;
+};
+
+}  // namespace aulos::inline AULOS_ISA::io

@@ -1,0 +1,434 @@
+// The header of a safetensors file, checked whole before anything is believed.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "aulos/core/config.hpp"
+#include "aulos/core/dtype.hpp"
+#include "aulos/core/error.hpp"
+#include "aulos/core/function_ref.hpp"
+#include "aulos/io/file.hpp"
+#include "aulos/io/json_reader.hpp"
+#include "aulos/io/text.hpp"
+
+namespace aulos::inline AULOS_ISA::io {
+
+// The pairs of `__metadata__`.
+using Metadata = std::map<std::string, std::string, std::less<>>;
+
+// What a header may hold, beyond the rules of the format. The writer keeps to the same limits.
+inline constexpr Index max_header_bytes = 100'000'000;
+inline constexpr Index max_tensors = Index{1} << 22;
+inline constexpr Index max_rank = 64;
+inline constexpr Index max_name_bytes = Index{1} << 16;
+inline constexpr Index max_metadata_pairs = Index{1} << 16;
+
+// One tensor of a checkpoint. Views into it: valid as long as the Checkpoint or a copy of it.
+struct TensorInfo {
+  std::string_view name;
+  std::span<const Index> shape;
+  Index count = 0;         // elements
+  Index bytes = 0;         // their size in the file
+  Index offset = 0;        // of the first byte in its file; no alignment promised
+  std::uint32_t file = 0;  // which shard, 0 in a single file
+  Dtype dtype{};
+};
+
+// "F32 [2, 3]"
+inline std::string type_text(const TensorInfo& info) {
+  return std::string(name(info.dtype)) + " " + shape_text(info.shape);
+}
+
+namespace detail {
+
+// Names in logarithmic time, from 16 bytes each. Ordered by hash, then name: an adversary's collisions cost
+// comparisons of names, never a quadratic search.
+class NameIndex {
+ public:
+  NameIndex() = default;
+  explicit NameIndex(std::span<const TensorInfo> tensors) {
+    keys_.reserve(tensors.size());
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      keys_.push_back({hash(tensors[i].name), static_cast<std::uint32_t>(i)});
+    }
+    std::sort(keys_.begin(), keys_.end(), [&](const Key& a, const Key& b) {
+      if (a.hash != b.hash) return a.hash < b.hash;
+      const int order = tensors[a.index].name.compare(tensors[b.index].name);
+      return order != 0 ? order < 0 : a.index < b.index;
+    });
+  }
+
+  const TensorInfo* find(std::span<const TensorInfo> tensors, std::string_view name) const {
+    const std::uint64_t wanted = hash(name);
+    const auto at = std::lower_bound(keys_.begin(), keys_.end(), wanted, [&](const Key& key, std::uint64_t value) {
+      return key.hash != value ? key.hash < value : tensors[key.index].name < name;
+    });
+    if (at == keys_.end() || at->hash != wanted || tensors[at->index].name != name) return nullptr;
+    return &tensors[at->index];
+  }
+
+  // fn(first, second) for each two neighbours of one name.
+  template <class Function>
+  void for_each_duplicate(std::span<const TensorInfo> tensors, Function&& fn) const {
+    for (std::size_t i = 1; i < keys_.size(); ++i) {
+      const TensorInfo& a = tensors[keys_[i - 1].index];
+      const TensorInfo& b = tensors[keys_[i].index];
+      if (keys_[i - 1].hash == keys_[i].hash && a.name == b.name) fn(a, b);
+    }
+  }
+
+ private:
+  struct Key {
+    std::uint64_t hash;
+    std::uint32_t index;
+  };
+
+  static std::uint64_t hash(std::string_view name) {
+    std::uint64_t h = name.size();
+    while (!name.empty()) {
+      std::uint64_t word = 0;
+      const std::size_t n = std::min<std::size_t>(name.size(), 8);
+      std::memcpy(&word, name.data(), n);
+      h = (h ^ word) * 0x9e3779b97f4a7c15u;
+      h ^= h >> 29;
+      name.remove_prefix(n);
+    }
+    return h;
+  }
+
+  std::vector<Key> keys_;
+};
+
+// Shapes of any number of tensors, at addresses that stay.
+class ShapeArena {
+ public:
+  std::span<const Index> store(std::span<const Index> shape) {
+    if (shape.empty()) return {};
+    if (left_ < shape.size()) {
+      constexpr std::size_t block = 4096;
+      blocks_.emplace_back(new Index[block]);
+      next_ = blocks_.back().get();
+      left_ = block;
+    }
+    Index* const begin = next_;
+    std::copy(shape.begin(), shape.end(), begin);
+    next_ += shape.size();
+    left_ -= shape.size();
+    return {begin, shape.size()};
+  }
+
+ private:
+  std::vector<std::unique_ptr<Index[]>> blocks_;
+  Index* next_ = nullptr;
+  std::size_t left_ = 0;
+};
+
+// What people take for a safetensors file, by its first bytes; nullptr if unknown.
+inline const char* foreign_format(std::string_view start) {
+  const auto starts = [&](std::string_view magic) { return start.substr(0, magic.size()) == magic; };
+  std::string lower(start);
+  for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  if (starts("PK\x03\x04")) return "a zip archive (a PyTorch .pt or .bin, or .npz): convert it to safetensors";
+  if (start.size() >= 2 && start[0] == '\x80' && start[1] >= 2 && start[1] <= 5) {
+    return "a Python pickle (an old PyTorch .pt or .bin): convert it to safetensors";
+  }
+  if (starts("GGUF")) return "a GGUF file: take the model's safetensors instead";
+  if (starts("version https://git-lfs")) return "a Git LFS pointer: fetch the real file with 'git lfs pull'";
+  const std::size_t text = lower.find_first_not_of(" \t\r\n");
+  const std::string_view markup = text == std::string::npos ? std::string_view() : std::string_view(lower).substr(text);
+  if (markup.substr(0, 9) == "<!doctype" || markup.substr(0, 5) == "<html" || markup.substr(0, 5) == "<?xml") {
+    return "an HTML page, perhaps of a failed download: download the file again";
+  }
+  if (starts("\x89HDF")) return "an HDF5 file: convert it to safetensors";
+  if (starts("\x93NUMPY")) return "a NumPy array: convert it to safetensors";
+  if (starts("\x1f\x8b")) return "a gzip archive: unpack it first";
+  if (markup.substr(0, 1) == "{") return "JSON text (an index must be named *.index.json)";
+  return nullptr;
+}
+
+}  // namespace detail
+
+// A header that passed every check, with what its views point into.
+struct SafetensorsHeader {
+  std::vector<TensorInfo> tensors;  // in the order of the header
+  detail::NameIndex names;
+  Metadata metadata;
+
+  std::string text;
+  std::deque<std::string> unescaped;
+  detail::ShapeArena shapes;
+};
+
+namespace detail {
+
+// Fills a header from its text. Byte numbers in messages count from the start of the file.
+class HeaderParser {
+ public:
+  // `data_bytes` is what the file holds after the header.
+  HeaderParser(const std::string& source, SafetensorsHeader& header, Index data_bytes)
+      : source_(source), header_(header), data_bytes_(data_bytes) {}
+
+  void parse() {
+    try {
+      json::Reader reader(header_.text, 8);
+      read(reader);
+      header_.unescaped = reader.take_strings();
+    } catch (const JsonError& error) {
+      fail(subject() + ", " + error.what());
+    }
+    header_.names = NameIndex(header_.tensors);
+    header_.names.for_each_duplicate(header_.tensors, [&](const TensorInfo& a, const TensorInfo&) {
+      fail("duplicate key " + quote(a.name) + " in the header");
+    });
+    check_ranges();
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& message) const {
+    throw CheckpointError(printable(source_, 4096) + ": " + message);
+  }
+
+  std::string subject() const {
+    if (!subject_) return "header";
+    return *subject_ == "__metadata__" ? std::string(*subject_) : "tensor " + quote(*subject_);
+  }
+
+  void read(json::Reader& reader) {
+    const auto objects = std::count(header_.text.begin(), header_.text.end(), '{');
+    constexpr Index shortest_entry = 50;
+    header_.tensors.reserve(static_cast<std::size_t>(
+        std::min<Index>({objects, static_cast<Index>(header_.text.size()) / shortest_entry, max_tensors})));
+    bool has_metadata = false;
+    reader.object("the header", [&](std::string_view key) {
+      if (key == "__metadata__") {
+        if (has_metadata) fail("duplicate key '__metadata__' in the header");
+        has_metadata = true;
+        subject_ = key;
+        read_metadata(reader);
+      } else {
+        subject_ = key;
+        read_tensor(reader, key);
+      }
+      subject_.reset();
+    });
+    reader.expect_end();
+  }
+
+  void read_metadata(json::Reader& reader) {
+    reader.object("string pairs", [&](std::string_view key) {
+      if (reader.peek() != '"') reader.fail_here("key " + quote(key) + ": expected a string");
+      const std::string_view value = reader.string("a value");
+      if (!header_.metadata.emplace(key, value).second) fail("duplicate key " + quote(key) + " in __metadata__");
+      if (static_cast<Index>(header_.metadata.size()) > max_metadata_pairs) {
+        fail("expected at most " + std::to_string(max_metadata_pairs) + " pairs in __metadata__, got more");
+      }
+    });
+  }
+
+  void read_tensor(json::Reader& reader, std::string_view name) {
+    TensorInfo info;
+    info.name = name;
+    if (static_cast<Index>(name.size()) > max_name_bytes) {
+      fail(subject() + ": expected a name of at most " + std::to_string(max_name_bytes) + " bytes, got " +
+           std::to_string(name.size()));
+    }
+    if (static_cast<Index>(header_.tensors.size()) == max_tensors) {
+      fail("expected at most " + std::to_string(max_tensors) + " tensors, got more");
+    }
+    bool has_dtype = false;
+    bool has_shape = false;
+    Index offsets[2] = {0, 0};
+    int offset_count = -1;  // -1: no such field yet
+    others_.clear();
+    reader.object("a tensor", [&](std::string_view key) {
+      const auto once = [&](bool seen) {
+        if (seen) fail(subject() + ": duplicate key " + quote(key));
+      };
+      if (key == "dtype") {
+        once(std::exchange(has_dtype, true));
+        info.dtype = read_dtype(reader);
+      } else if (key == "shape") {
+        once(std::exchange(has_shape, true));
+        read_shape(reader);
+      } else if (key == "data_offsets") {
+        once(offset_count >= 0);
+        offset_count = 0;
+        reader.array("data_offsets", [&] {
+          const Index value = reader.natural("data_offsets");
+          if (offset_count < 2) offsets[offset_count] = value;
+          offset_count = std::min(offset_count + 1, 3);
+        });
+      } else {
+        others_.push_back(key);  // room for extensions of the format, as the reference reader leaves it
+        reader.skip();
+      }
+    });
+    if (const auto twin = json::find_duplicate(others_)) fail(subject() + ": duplicate key " + quote(*twin));
+    if (!has_dtype) fail(subject() + ": has no 'dtype'");
+    if (!has_shape) fail(subject() + ": has no 'shape'");
+    if (offset_count < 0) fail(subject() + ": has no 'data_offsets'");
+    if (offset_count != 2) {
+      fail(subject() + ": expected 2 numbers in data_offsets, got " +
+           (offset_count > 2 ? "more" : std::to_string(offset_count)));
+    }
+    info.shape = header_.shapes.store(shape_);
+    set_size(info);
+    const std::string range = "data_offsets [" + std::to_string(offsets[0]) + ", " + std::to_string(offsets[1]) + "]";
+    if (offsets[0] > offsets[1]) fail(subject() + ": reversed " + range);
+    if (offsets[1] - offsets[0] != info.bytes) {
+      fail(subject() + ": expected " + std::to_string(info.bytes) + " bytes for " + type_text(info) + ", got " +
+           std::to_string(offsets[1] - offsets[0]) + " by " + range);
+    }
+    info.offset = offsets[0];  // from the start of the data, until all ranges are checked
+    header_.tensors.push_back(info);
+  }
+
+  Dtype read_dtype(json::Reader& reader) {
+    const std::string_view text = reader.string("dtype");
+    if (const auto dtype = parse_dtype(text)) return *dtype;
+    std::string known;
+    for (const auto& row : aulos::detail::dtype_table) known += " " + std::string(row.name);
+    fail(subject() + ": unknown dtype " + quote(text, 40) + ", expected one of" + known);
+  }
+
+  void read_shape(json::Reader& reader) {
+    shape_.clear();
+    reader.array("shape", [&] {
+      shape_.push_back(reader.natural("shape"));
+      if (static_cast<Index>(shape_.size()) > max_rank) {
+        fail(subject() + ": expected at most " + std::to_string(max_rank) + " dimensions, got more");
+      }
+    });
+  }
+
+  // The product goes from left to right, as in the reference reader: [0, 2^62, 4] is empty, [2^62, 4, 0] overflows.
+  void set_size(TensorInfo& info) const {
+    Index count = 1;
+    for (const Index extent : info.shape) {
+      if (__builtin_mul_overflow(count, extent, &count)) {
+        fail(subject() + ": the element count of " + type_text(info) + " overflows");
+      }
+    }
+    Index total = 0;
+    if (__builtin_mul_overflow(count, bits(info.dtype), &total)) {
+      fail(subject() + ": the byte count of " + type_text(info) + " overflows");
+    }
+    if (total % 8 != 0) {
+      fail(subject() + ": expected whole bytes, but " + type_text(info) + " takes " + std::to_string(total) + " bits");
+    }
+    info.count = count;
+    info.bytes = total / 8;
+  }
+
+  // The ranges, in order, tile the data: no gap, no overlap, nothing left over.
+  void check_ranges() {
+    std::vector<TensorInfo>& tensors = header_.tensors;
+    const auto before = [](const TensorInfo& a, const TensorInfo& b) {
+      return a.offset != b.offset ? a.offset < b.offset : a.bytes < b.bytes;
+    };
+    std::vector<std::uint32_t> order;
+    if (!std::is_sorted(tensors.begin(), tensors.end(), before)) {
+      order.resize(tensors.size());
+      for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::uint32_t>(i);
+      std::sort(order.begin(), order.end(),
+                [&](std::uint32_t a, std::uint32_t b) { return before(tensors[a], tensors[b]); });
+    }
+    const Index data_begin = 8 + static_cast<Index>(header_.text.size());
+    const auto file_bytes = [&](Index from, Index to) {
+      return "bytes " + std::to_string(from) + " to " + std::to_string(to) + " of the data";
+    };
+    const TensorInfo* previous = nullptr;
+    Index end = 0;
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      TensorInfo& tensor = tensors[order.empty() ? i : order[i]];
+      const std::string_view name = tensor.name;
+      const auto range = [&] { return file_bytes(tensor.offset, tensor.offset + tensor.bytes); };
+      if (tensor.offset > end) {
+        fail("gap: " + file_bytes(end, tensor.offset) + ", before tensor " + quote(name) + ", belong to no tensor");
+      }
+      if (tensor.offset < end) {
+        const Index previous_begin = previous->offset - data_begin;
+        if (previous_begin == tensor.offset && previous->bytes == tensor.bytes) {
+          fail("same range twice: tensors " + quote(previous->name) + " and " + quote(name) + " both have " + range());
+        }
+        fail("overlap: tensor " + quote(name) + " with " + range() + " begins inside tensor " + quote(previous->name) +
+             " with " + file_bytes(previous_begin, previous_begin + previous->bytes));
+      }
+      if (tensor.bytes > data_bytes_ - end) {
+        fail("truncated: tensor " + quote(name) + " has " + range() + ", but the file ends after " +
+             std::to_string(data_bytes_));
+      }
+      end += tensor.bytes;
+      tensor.offset += data_begin;
+      previous = &tensor;
+    }
+    if (end != data_bytes_) {
+      fail("trailing bytes: " + file_bytes(end, data_bytes_) + " follow the last tensor");
+    }
+  }
+
+  const std::string& source_;
+  SafetensorsHeader& header_;
+  Index data_bytes_;
+  std::optional<std::string_view> subject_;  // the member being read
+  std::vector<Index> shape_;
+  std::vector<std::string_view> others_;
+};
+
+}  // namespace detail
+
+// Reads and checks the header of `size` bytes of safetensors that `read(offset, destination)` gives; `source` names
+// them in messages. Nothing is allocated in proportion to a number in the file before that number is checked against
+// `size`. An unknown dtype is an error of the whole file, as in the reference reader; unknown fields are ignored.
+inline SafetensorsHeader read_safetensors_header(
+    const std::string& source, Index size, FunctionRef<void(Index offset, std::span<std::byte> destination)> read) {
+  const auto fail = [&](const std::string& message) {
+    throw CheckpointError(printable(source, 4096) + ": " + message);
+  };
+  std::string start(static_cast<std::size_t>(std::min<Index>(size, 64)), '\0');
+  read(0, std::as_writable_bytes(std::span(start)));
+  try {
+    if (size < 8) {
+      fail(size == 0 ? std::string("the file is empty")
+                     : "expected at least 8 bytes for the header's length, got " + std::to_string(size));
+    }
+    std::uint64_t length = 0;
+    for (std::size_t i = 0; i < 8; ++i) {
+      length |= std::uint64_t{static_cast<unsigned char>(start[i])} << (8 * i);
+    }
+    if (length > static_cast<std::uint64_t>(max_header_bytes)) {
+      fail("expected a header of at most " + std::to_string(max_header_bytes) + " bytes, got a length of " +
+           std::to_string(length));
+    }
+    const auto header_bytes = static_cast<Index>(length);
+    if (header_bytes > size - 8) {
+      fail("expected a header of " + std::to_string(header_bytes) + " bytes, but only " + std::to_string(size - 8) +
+           " follow its length");
+    }
+    SafetensorsHeader header;
+    header.text.resize(static_cast<std::size_t>(header_bytes));
+    read(8, std::as_writable_bytes(std::span(header.text)));
+    detail::HeaderParser(source, header, size - 8 - header_bytes).parse();
+    return header;
+  } catch (const FileError&) {
+    throw;
+  } catch (const CheckpointError&) {
+    if (const char* format = detail::foreign_format(start))
+      fail("expected a safetensors file, got " + std::string(format));
+    throw;
+  }
+}
+
+}  // namespace aulos::inline AULOS_ISA::io

@@ -1,0 +1,317 @@
+// Gradients of attention() by recomputation of the scores.
+#pragma once
+
+#include <cmath>
+#include <span>
+
+#include "aulos/core/threads.hpp"
+#include "aulos/kernels/attention_mask.hpp"
+#include "aulos/kernels/attention_sides.hpp"
+#include "aulos/kernels/attention_tile.hpp"
+#include "aulos/simd/reduce.hpp"
+
+namespace aulos::inline AULOS_ISA::kernels {
+
+namespace tile {
+
+struct Wanted {
+  bool dq = false, dk = false, dv = false;
+};
+
+// The gradients of some query tiles against some key tiles of one (b, g). Every element of dq is summed over the key
+// tiles in order, every element of dk and dv over the heads of the group and their query tiles in order.
+template <class T, class Mask, class Score>
+class Backward {
+ public:
+  static constexpr Index W = panel<T>;
+  static constexpr Index L = lanes<T>;
+  static constexpr Index S = score_stride<T>;
+
+  Backward(const AttentionShape& shape, std::span<const AttentionSide<T>> sides,
+           std::span<const AttentionSideGradients<T>> gradients, const Mask& mask, const Score& score, Index nq,
+           Index nk)
+      : shape_(shape), sides_(sides), gradients_(gradients), mask_(mask), score_(score), nq_(nq), nk_(nk) {}
+
+  static Index tiles_of(Index nq) { return (nq + query_rows - 1) / query_rows; }
+
+  static std::size_t scratch(const AttentionShape& shape, Index nq) {
+    const Index rows = tiles_of(nq) * shape.heads_per_group() * query_rows;
+    const Index D = round_up<T>(shape.width), E = round_up<T>(shape.value_width);
+    return 2 * scratch_size<T>(rows) + 2 * scratch_size<T>(query_rows * D) + scratch_size<T>(query_rows * E) +
+           2 * scratch_size<T>(query_rows * S) + scratch_size<T>(key_rows * shape.width) +
+           scratch_size<T>(key_rows * shape.value_width) + 2 * scratch_size<T>(key_rows * D) +
+           scratch_size<T>(key_rows * E);
+  }
+
+  // Query tiles [t0, t1) of the group's heads, keys [first, last) from a tile's border on.
+  void run(Index b, Index g, Index t0, Index t1, Index first, Index last, Wanted wanted, Scratch& scratch) {
+    b_ = b;
+    g_ = g;
+    wanted_ = wanted;
+    const Index D = round_up<T>(shape_.width), E = round_up<T>(shape_.value_width);
+    lse_ = scratch.take<T>((t1 - t0) * query_rows);
+    mean_ = scratch.take<T>((t1 - t0) * query_rows);
+    q_ = scratch.take<T>(query_rows * D);
+    dq_ = scratch.take<T>(query_rows * D);
+    dout_ = scratch.take<T>(query_rows * E);
+    weight_ = scratch.take<T>(query_rows * S);
+    dscore_ = scratch.take<T>(query_rows * S);
+    k_columns_ = scratch.take<T>(key_rows * shape_.width);
+    v_columns_ = scratch.take<T>(key_rows * shape_.value_width);
+    k_rows_ = scratch.take<T>(key_rows * D);
+    dk_ = scratch.take<T>(key_rows * D);
+    dv_ = scratch.take<T>(key_rows * E);
+
+    for (Index t = t0; t < t1; ++t) start_queries(locate(t), (t - t0) * query_rows);
+    for (Index j0 = first; j0 < last; j0 += key_rows) {
+      const Index j1 = std::min(nk_, j0 + key_rows);
+      packed_.fill(false);
+      std::fill_n(dk_, key_rows * D, T(0));
+      std::fill_n(dv_, key_rows * E, T(0));
+      for (Index t = t0; t < t1; ++t) {
+        const Position at = locate(t);
+        const auto panels = visible_panels<T>(mask_, b, at.h, at.i, at.i + at.rows, j0, j1);
+        if (panels.size == 0) continue;
+        for (const auto& p : panels) pack_keys(j0, p);
+        add_block(at, (t - t0) * query_rows, j0, panels);
+      }
+      if (wanted.dk) store_keys(dk_, &AttentionSideGradients<T>::dk, j0, j1, shape_.width);
+      if (wanted.dv) store_keys(dv_, &AttentionSideGradients<T>::dv, j0, j1, shape_.value_width);
+    }
+  }
+
+ private:
+  struct Position {
+    Index h, i, rows;
+  };
+
+  Position locate(Index t) const {
+    const Index per_head = tiles_of(nq_);
+    const Index i = t % per_head * query_rows;
+    return {g_ * shape_.heads_per_group() + t / per_head, i, std::min(query_rows, nq_ - i)};
+  }
+
+  // Log-sum-exp and mean_i = dout_i . out_i - dlse_i of a tile's rows; clears dq where it is to be overwritten.
+  void start_queries(Position at, Index row) {
+    for_each_run(sides_, &AttentionSide<T>::nq, at.i, at.rows, [&](std::size_t s, Index local, Index offset, Index n) {
+      const AttentionSide<T>& side = sides_[s];
+      const AttentionSideGradients<T>& d = gradients_[s];
+      for (Index r = 0; r < n; ++r) {
+        const T lse = *side.lse.at(b_, local + r, at.h);
+        const bool empty = simd::to_bits(lse) == simd::to_bits(-std::numeric_limits<T>::infinity());
+        lse_[row + offset + r] = empty ? T(0) : lse;  // an empty row's scores are all dropped: its weights are 0
+        const T* out = side.out.at(b_, local + r, at.h);
+        const T* dout = d.dout.at(b_, local + r, at.h);
+        Batch<T> sum(T(0));
+        for (Index e = 0; e < shape_.value_width; e += L) {
+          const Index count = std::min(L, shape_.value_width - e);
+          sum = simd::fma(simd::load_partial(dout + e, count), simd::load_partial(out + e, count), sum);
+        }
+        mean_[row + offset + r] = simd::reduce_add(sum) - (d.dlse ? *d.dlse.at(b_, local + r, at.h) : T(0));
+        if (wanted_.dq && d.dq.rows && d.dq.store == Store::overwrite) {
+          std::fill_n(d.dq.rows.at(b_, local + r, at.h), shape_.width, T(0));
+        }
+      }
+    });
+  }
+
+  void pack_keys(Index j0, const typename Panels<T>::Entry& p) {
+    bool& done = packed_[static_cast<std::size_t>(p.column / W)];
+    if (done) return;
+    done = true;
+    auto k = [&](std::size_t s) -> const HeadRows<const T>& { return sides_[s].k; };
+    auto v = [&](std::size_t s) -> const HeadRows<const T>& { return sides_[s].v; };
+    const Index j = j0 + p.column;
+    pack_joint_columns(k_columns_ + p.column * shape_.width, sides_, k, j, p.count, b_, g_, shape_.width);
+    pack_joint_columns(v_columns_ + p.column * shape_.value_width, sides_, v, j, p.count, b_, g_, shape_.value_width);
+    if (wanted_.dq) {
+      pack_joint_rows(k_rows_, key_rows, p.column, sides_, &AttentionSide<T>::nk, k, j, p.count, b_, g_, shape_.width);
+    }
+  }
+
+  // One query tile against the visible panels of the current key tile; `row` is the tile's first in lse_ and mean_.
+  void add_block(Position at, Index row, Index j0, const Panels<T>& panels) {
+    auto q = [&](std::size_t s) -> const HeadRows<const T>& { return sides_[s].q; };
+    auto dout = [&](std::size_t s) -> const HeadRows<const T>& { return gradients_[s].dout; };
+    pack_joint_rows(q_, query_rows, 0, sides_, &AttentionSide<T>::nq, q, at.i, at.rows, b_, at.h, shape_.width,
+                    static_cast<T>(shape_.scale));
+    pack_joint_rows(dout_, query_rows, 0, sides_, &AttentionSide<T>::nq, dout, at.i, at.rows, b_, at.h,
+                    shape_.value_width);
+    for (const auto& p : panels) {
+      for_each_strip<T>(at.rows, p.count, [&](auto n, auto vecs, Index r) {
+        Product<T, n(), vecs()> scores;
+        scores.add_rows(shape_.width, q_ + r * W, query_rows, k_columns_ + p.column * shape_.width);
+        scores.store(weight_ + r * S + p.column, S);
+      });
+      for_each_strip<T>(at.rows, p.count, [&](auto n, auto vecs, Index r) {
+        Product<T, n(), vecs()> dweights;
+        dweights.add_rows(shape_.value_width, dout_ + r * W, query_rows, v_columns_ + p.column * shape_.value_width);
+        dweights.store(dscore_ + r * S + p.column, S);
+      });
+    }
+    for (Index r = 0; r < at.rows; ++r) differentiate(at, r, row, j0, panels);
+    if (wanted_.dv) add_transposed(dv_, weight_, dout_, shape_.value_width, at.rows, panels);
+    if (wanted_.dk) add_transposed(dk_, dscore_, q_, shape_.width, at.rows, panels);
+    if (wanted_.dq) add_queries(at, panels);
+  }
+
+  // Row r: scores to weights p, their gradients dp to those of the scores, p (dp - mean).
+  void differentiate(Position at, Index r, Index row, Index j0, const Panels<T>& panels) {
+    const Batch<T> lse(lse_[row + r]), mean(mean_[row + r]), unit(static_cast<T>(log2_e)), zero(T(0));
+    for (const auto& p : panels) {
+      for (Index c = 0; c < p.count; c += L) {
+        const Keys<T> keys{j0 + p.column + c, std::min(L, p.count - c)};
+        T* weights = weight_ + r * S + p.column + c;
+        T* dscores = dscore_ + r * S + p.column + c;
+        const Batch<T> raw = simd::load(weights);
+        const Batch<T> s = ruled(raw, mask_, score_, p.visible, b_, at.h, at.i + r, keys);
+        const Batch<T> weight = exp2<T>((s - lse) * unit);
+        simd::store(weights, weight);
+        Batch<T> ds = simd::select(weight == zero, zero, weight * (simd::load(dscores) - mean));
+        if constexpr (!std::is_same_v<Score, NoScore>) ds = score_.gradient(ds, raw, b_, at.h, at.i + r, keys);
+        simd::store(dscores, ds);
+      }
+    }
+  }
+
+  // to[j] += sum over the tile's rows i of a[i, j] from[i], for the visible keys j.
+  void add_transposed(T* to, const T* a, const T* from, Index width, Index rows, const Panels<T>& panels) {
+    for (Index x = 0; x < panels.size;) {
+      const Index column = panels.entry[static_cast<std::size_t>(x)].column;
+      Index count = 0;  // of a run of neighbours
+      for (; x < panels.size && panels.entry[static_cast<std::size_t>(x)].column == column + count; ++x) {
+        count += panels.entry[static_cast<std::size_t>(x)].count;
+      }
+      for (Index c = 0; c < width; c += W) {
+        for_each_strip<T>(count, width - c, [&](auto n, auto vecs, Index j) {
+          Product<T, n(), vecs()> product;
+          product.template add<1, S>(rows, a + column + j, from + c * query_rows);
+          product.add_to(to + c * key_rows + (column + j) * W, W);
+        });
+      }
+    }
+  }
+
+  // dq_i += scale sum_j ds_ij k_j.
+  void add_queries(Position at, const Panels<T>& panels) {
+    for (Index c = 0; c < shape_.width; c += W) {
+      for_each_strip<T>(at.rows, shape_.width - c, [&](auto n, auto vecs, Index r) {
+        Product<T, n(), vecs()> product;
+        for (const auto& p : panels) {
+          product.template add<S, 1>(p.count, dscore_ + r * S + p.column, k_rows_ + c * key_rows + p.column * W);
+        }
+        product.store(dq_ + c * query_rows + r * W, W);
+      });
+    }
+    for_each_run(sides_, &AttentionSide<T>::nq, at.i, at.rows, [&](std::size_t s, Index local, Index offset, Index n) {
+      const HeadGradient<T>& dq = gradients_[s].dq;
+      if (!dq.rows) return;
+      for (Index r = 0; r < n; ++r) {
+        T* to = dq.rows.at(b_, local + r, at.h);
+        add_row(to, dq_ + (offset + r) * W, query_rows, shape_.width, static_cast<T>(shape_.scale));
+      }
+    });
+  }
+
+  void store_keys(const T* from, HeadGradient<T> AttentionSideGradients<T>::*gradient, Index j0, Index j1,
+                  Index width) {
+    for_each_run(sides_, &AttentionSide<T>::nk, j0, j1 - j0, [&](std::size_t s, Index local, Index offset, Index n) {
+      const HeadGradient<T>& to = gradients_[s].*gradient;
+      if (!to.rows) return;
+      for (Index r = 0; r < n; ++r) {
+        T* out = to.rows.at(b_, local + r, g_);
+        if (to.store == Store::overwrite) std::fill_n(out, width, T(0));
+        add_row(out, from + (offset + r) * W, key_rows, width, T(1));
+      }
+    });
+  }
+
+  // to += factor * a row of panelled rows.
+  static void add_row(T* to, const T* from, Index capacity, Index width, T factor) {
+    for (Index c = 0; c < width; c += L) {
+      const Batch<T> x = simd::load(from + c / W * W * capacity + c % W) * Batch<T>(factor);
+      Keys<T>{c, std::min(L, width - c)}.add(to, x);
+    }
+  }
+
+  const AttentionShape& shape_;
+  std::span<const AttentionSide<T>> sides_;
+  std::span<const AttentionSideGradients<T>> gradients_;
+  const Mask& mask_;
+  const Score& score_;
+  Index nq_, nk_;
+  Index b_ = 0, g_ = 0;
+  Wanted wanted_;
+  T *lse_ = nullptr, *mean_ = nullptr, *q_ = nullptr, *dq_ = nullptr, *dout_ = nullptr, *weight_ = nullptr,
+    *dscore_ = nullptr, *k_columns_ = nullptr, *v_columns_ = nullptr, *k_rows_ = nullptr, *dk_ = nullptr,
+    *dv_ = nullptr;
+  std::array<bool, static_cast<std::size_t>(max_panels<T>)> packed_{};
+};
+
+}  // namespace tile
+
+// Scratch of one running piece of attention_backward() for nq queries of all sides together.
+template <class T>
+std::size_t attention_backward_scratch(const AttentionShape& shape, Index nq, Index /*nk*/) {
+  return tile::Backward<T, NoMask, NoScore>::scratch(shape, nq);
+}
+
+// From dout (and dlse): with p_ij = exp(s_ij - lse_i) and ds_ij = p_ij (dout_i . v_j - dout_i . out_i + dlse_i),
+// dv_j = sum_i p_ij dout_i, dq_i = scale sum_j ds_ij k_j, dk_j = scale sum_i ds_ij q_i; a score rule's gradient() acts
+// on ds. Shapes as in attention(), whose out and lse are read; the heads of a group are summed. Accumulates in T, in
+// an order that no thread count changes. Empty rows give and get 0. Cost 2 B H Nq Nk (3 D + 2 E), or where a (batch
+// element, group) each is too coarse for the threads, 2 B H Nq Nk (4 D + 3 E): then dq has a pass of its own.
+template <class T, class Mask = NoMask, class Score = NoScore>
+void attention_backward(Threads threads, const AttentionShape& shape, std::span<const AttentionSide<T>> sides,
+                        std::span<const AttentionSideGradients<T>> gradients, const Mask& mask = {},
+                        const Score& score = {}) {
+  using Piece = tile::Backward<T, Mask, Score>;
+  const Index nq = count_queries(sides);
+  const Index nk = count_keys(sides);
+  const Index tiles = Piece::tiles_of(nq) * shape.heads_per_group();
+  const GradientSink sink = gradient_sink(score);
+  tile::Wanted wanted;
+  for (const auto& g : gradients) {
+    wanted.dq = wanted.dq || g.dq.rows;
+    wanted.dk = wanted.dk || g.dk.rows;
+    wanted.dv = wanted.dv || g.dv.rows;
+  }
+  if (!wanted.dq && !wanted.dk && !wanted.dv && !sink.present) return;
+
+  // One pass: a piece owns whatever its sums go to.
+  const bool all_batches = sink.present && sink.batch_shared;
+  const bool all_groups = sink.present && sink.heads_shared;
+  const Index pieces = (all_batches ? 1 : shape.batch) * (all_groups ? 1 : shape.groups);
+  const Index count = threads.count();
+  const bool fits = 5 * ((pieces + count - 1) / count) * count <= 7 * pieces;
+  if (sink.present || fits || !wanted.dq || !(wanted.dk || wanted.dv)) {
+    threads.run(pieces, [&](Index piece, Scratch& scratch) {
+      const Index b0 = all_batches ? 0 : all_groups ? piece : piece / shape.groups;
+      const Index g0 = all_groups ? 0 : piece % shape.groups;
+      for (Index b = b0; b < (all_batches ? shape.batch : b0 + 1); ++b) {
+        for (Index g = g0; g < (all_groups ? shape.groups : g0 + 1); ++g) {
+          Scratch own = scratch;
+          Piece(shape, sides, gradients, mask, score, nq, nk).run(b, g, 0, tiles, 0, nk, wanted, own);
+        }
+      }
+    });
+    return;
+  }
+  // Two passes, finer: dq by query tiles, dk and dv by key tiles. The sums run in the same order.
+  const Index key_tiles = (nk + tile::key_rows - 1) / tile::key_rows;
+  const Index chunk = std::clamp<Index>(shape.batch * shape.groups * tiles / (4 * count), 1, 16);
+  const Index chunks = (tiles + chunk - 1) / chunk;
+  threads.run(shape.batch * shape.groups * chunks, [&](Index piece, Scratch& scratch) {
+    const Index bg = piece / chunks, t = piece % chunks * chunk;
+    Piece(shape, sides, gradients, mask, score, nq, nk)
+        .run(bg / shape.groups, bg % shape.groups, t, std::min(tiles, t + chunk), 0, nk, {.dq = true}, scratch);
+  });
+  threads.run(shape.batch * shape.groups * key_tiles, [&](Index piece, Scratch& scratch) {
+    const Index bg = piece / key_tiles, j = piece % key_tiles * tile::key_rows;
+    Piece(shape, sides, gradients, mask, score, nq, nk)
+        .run(bg / shape.groups, bg % shape.groups, 0, tiles, j, std::min(nk, j + tile::key_rows),
+             {.dk = wanted.dk, .dv = wanted.dv}, scratch);
+  });
+}
+
+}  // namespace aulos::inline AULOS_ISA::kernels

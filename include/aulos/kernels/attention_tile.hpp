@@ -1,0 +1,294 @@
+// What the tiled attention kernels are made of: tile sizes, packed copies, register-tiled products, 2^x.
+//
+// Packed rows ("panelled"): element (r, c) of `rows` rows is at c / panel * rows * panel + r * panel + c % panel. The
+// same copy is the left operand of a product (element after element) and the right one (panel after panel).
+// Packed columns: the transpose of `panel` rows, element (r, c) at c * panel + r.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <type_traits>
+
+#include "aulos/core/config.hpp"
+#include "aulos/kernels/attention_mask.hpp"
+#include "aulos/kernels/attention_sides.hpp"
+#include "aulos/simd/exp.hpp"
+#include "aulos/simd/transpose.hpp"
+
+namespace aulos::inline AULOS_ISA::kernels::tile {
+
+template <class T>
+using Batch = simd::Batch<T>;
+
+// A right operand's panel: two batches. A key tile is eight panels of float in AVX-512.
+template <class T>
+inline constexpr Index lanes = simd::lanes<T>;
+template <class T>
+inline constexpr Index panel = 2 * lanes<T>;
+inline constexpr Index key_rows = 256;
+template <class T>
+inline constexpr int max_panels = static_cast<int>(key_rows / panel<T>);
+
+// Rows of one register tile: with two batches across they fill 16 or 32 registers; then the sizes for what is left.
+#if defined(__AVX512F__) || defined(__aarch64__)
+inline constexpr int strip = 12;
+inline constexpr int short_strip = 4;
+#else
+inline constexpr int strip = 6;
+inline constexpr int short_strip = 2;
+#endif
+inline constexpr Index query_rows = 48;
+
+// Distance of score rows: not a power of two, or the rows of a strip would share cache sets.
+template <class T>
+inline constexpr Index score_stride = key_rows + lanes<T>;
+
+template <class T>
+constexpr Index round_up(Index n) {
+  return (n + panel<T> - 1) / panel<T> * panel<T>;
+}
+
+// Stands for the score of a dropped pair. Scores that a rule made are raised to lowest_score, so that they differ.
+template <class T>
+inline constexpr T dropped = std::numeric_limits<T>::lowest();
+template <class T>
+inline constexpr T lowest_score = std::numeric_limits<T>::lowest() / 2;
+
+inline constexpr double log2_e = 1.4426950408889634074;
+inline constexpr double ln_2 = 0.69314718055994530942;
+
+// Coefficients of 2^r, |r| <= 1/2; the first is 1, so that 2^0 is exactly 1. Error 9e-8 and 4e-16.
+template <class T>
+struct Exp2;
+
+template <>
+struct Exp2<float> {
+  static constexpr float lowest = -127.0f;
+  static constexpr float c[] = {1.0f, 0.6931470037f, 0.2402224243f, 0.0555073359f, 0.009671513f, 0.0013264727f};
+};
+
+template <>
+struct Exp2<double> {
+  static constexpr double lowest = -1023.0;
+  static constexpr double c[] = {1.0,
+                                 0.6931471805599456,
+                                 0.24022650695909867,
+                                 0.0555041086647738,
+                                 0.009618129107653674,
+                                 0.0013333558156449349,
+                                 0.0001540353038262561,
+                                 1.5252725375481356e-05,
+                                 1.3215472748294953e-06,
+                                 1.0181180222501585e-07,
+                                 7.067290031187792e-09,
+                                 4.0353848832375833e-10};
+};
+
+// 2^x for x <= 0 or little above; 0 where 2^x is no normal number, NaN for NaN.
+template <class T>
+inline Batch<T> exp2(Batch<T> x) {
+  x = simd::raw_max(Batch<T>(Exp2<T>::lowest), x);
+  const Batch<T> n = simd::round(x);
+  return simd::horner(x - n, Exp2<T>::c) * simd::pow2(n);  // pow2 of `lowest` is 0
+}
+
+// ---- packing
+
+template <class T>
+void pack_rows(T* to, Index rows, Index first, const T* from, Index stride, Index n, Index width, T factor = T(1)) {
+  constexpr Index W = panel<T>;
+  for (Index c = 0; c < width; c += W) {
+    const Index count = std::min(W, width - c);
+    for (Index r = 0; r < n; ++r) {
+      T* out = to + c * rows + (first + r) * W;
+      const T* in = from + r * stride + c;
+      if (count == W) {
+        for (Index x = 0; x < W; ++x) out[x] = in[x] * factor;
+      } else {
+        for (Index x = 0; x < count; ++x) out[x] = in[x] * factor;
+        for (Index x = count; x < W; ++x) out[x] = T(0);
+      }
+    }
+  }
+}
+
+template <class T>
+void pack_columns(T* to, Index first, const T* from, Index stride, Index n, Index width) {
+  constexpr Index W = panel<T>, L = lanes<T>, step = simd::transpose_width<T>;
+  Index r = 0;
+  for (; r + L <= n; r += L) {
+    T* out = to + first + r;
+    const T* in = from + r * stride;
+    Index c = 0;
+    for (; c + step <= width; c += step) {
+      Batch<T> column[static_cast<std::size_t>(step)];
+      simd::load_transposed<static_cast<int>(L)>(in + c, stride, column);
+      AULOS_UNROLL
+      for (Index e = 0; e < step; ++e) simd::store(out + (c + e) * W, column[e]);
+    }
+    for (; c < width; ++c) {
+      for (Index x = 0; x < L; ++x) out[c * W + x] = in[x * stride + c];
+    }
+  }
+  for (; r < n; ++r) {
+    for (Index c = 0; c < width; ++c) to[c * W + first + r] = from[r * stride + c];
+  }
+}
+
+// The joint tokens [first, first + n) of one head as rows r0, r0 + 1, ... of a packed copy of `capacity` rows.
+template <class T, class View>
+void pack_joint_rows(T* to, Index capacity, Index r0, std::span<const AttentionSide<T>> sides,
+                     Index AttentionSide<T>::*count, View&& view, Index first, Index n, Index b, Index h, Index width,
+                     T factor = T(1)) {
+  for_each_run(sides, count, first, n, [&](std::size_t s, Index local, Index offset, Index m) {
+    const auto& rows = view(s);
+    pack_rows(to, capacity, r0 + offset, rows.at(b, local, h), rows.token, m, width, factor);
+  });
+}
+
+// The joint keys [first, first + n), n <= panel, as one panel of columns; what is missing to a panel is zero.
+template <class T, class View>
+void pack_joint_columns(T* to, std::span<const AttentionSide<T>> sides, View&& view, Index first, Index n, Index b,
+                        Index g, Index width) {
+  if (n < panel<T>) std::fill_n(to, width * panel<T>, T(0));
+  for_each_run(sides, &AttentionSide<T>::nk, first, n, [&](std::size_t s, Index local, Index offset, Index m) {
+    const auto& rows = view(s);
+    pack_columns(to, offset, rows.at(b, local, g), rows.token, m, width);
+  });
+}
+
+// ---- products
+
+// A tile of Rows x Vecs batches in registers.
+template <class T, int Rows, int Vecs>
+struct Product {
+  Batch<T> sum[static_cast<std::size_t>(Rows)][static_cast<std::size_t>(Vecs)];
+
+  Product() {
+    AULOS_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      AULOS_UNROLL
+      for (int v = 0; v < Vecs; ++v) sum[r][v] = Batch<T>(T(0));
+    }
+  }
+
+  // += a b over `steps` terms in order: row r of a is RowStride apart, its terms StepStride; b is one panel.
+  template <Index RowStride, Index StepStride>
+  void add(Index steps, const T* a, const T* b) {
+    for (Index p = 0; p < steps; ++p, a += StepStride, b += panel<T>) {
+      Batch<T> right[static_cast<std::size_t>(Vecs)];
+      AULOS_UNROLL
+      for (int v = 0; v < Vecs; ++v) right[v] = simd::load(b + v * lanes<T>);
+      AULOS_UNROLL
+      for (int r = 0; r < Rows; ++r) {
+        const Batch<T> left(a[r * RowStride]);
+        AULOS_UNROLL
+        for (int v = 0; v < Vecs; ++v) sum[r][v] = simd::fma(left, right[v], sum[r][v]);
+      }
+    }
+  }
+
+  // The same for a left operand of panelled rows.
+  void add_rows(Index steps, const T* a, Index capacity, const T* b) {
+    for (Index c = 0; c < steps; c += panel<T>) {
+      add<panel<T>, 1>(std::min(panel<T>, steps - c), a + c * capacity, b + c * panel<T>);
+    }
+  }
+
+  void store(T* c, Index stride) const {
+    AULOS_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      AULOS_UNROLL
+      for (int v = 0; v < Vecs; ++v) simd::store(c + r * stride + v * lanes<T>, sum[r][v]);
+    }
+  }
+
+  // c = c * factor[row] + sum.
+  void scale_add(T* c, Index stride, const T* factor) const {
+    AULOS_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      const Batch<T> f(factor[r]);
+      AULOS_UNROLL
+      for (int v = 0; v < Vecs; ++v) {
+        T* out = c + r * stride + v * lanes<T>;
+        simd::store(out, simd::fma(simd::load(out), f, sum[r][v]));
+      }
+    }
+  }
+
+  void add_to(T* c, Index stride) const {
+    AULOS_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      AULOS_UNROLL
+      for (int v = 0; v < Vecs; ++v) {
+        T* out = c + r * stride + v * lanes<T>;
+        simd::store(out, simd::load(out) + sum[r][v]);
+      }
+    }
+  }
+};
+
+// Calls body(Rows, Vecs, first row) with constants that cover `rows` rows; `columns` tells one batch from two.
+template <class T, class Body>
+void for_each_strip(Index rows, Index columns, Body&& body) {
+  auto cover = [&](auto vecs) {
+    Index r = 0;
+    for (; r + strip <= rows; r += strip) body(std::integral_constant<int, strip>{}, vecs, r);
+    for (; r + short_strip <= rows; r += short_strip) body(std::integral_constant<int, short_strip>{}, vecs, r);
+    for (; r < rows; ++r) body(std::integral_constant<int, 1>{}, vecs, r);
+  };
+  if (columns > lanes<T>) {
+    cover(std::integral_constant<int, 2>{});
+  } else {
+    cover(std::integral_constant<int, 1>{});
+  }
+}
+
+// ---- which panels of a key tile a block of queries sees
+
+template <class T>
+struct Panels {
+  struct Entry {
+    Index column;  // within the tile
+    Index count;   // keys
+    Visible visible;
+  };
+  std::array<Entry, static_cast<std::size_t>(max_panels<T>)> entry;
+  Index size = 0;
+
+  const Entry* begin() const { return entry.data(); }
+  const Entry* end() const { return entry.data() + size; }
+};
+
+// The panels of the keys [j0, j1) that queries [i0, i1) see.
+template <class T, class Mask>
+Panels<T> visible_panels(const Mask& mask, Index b, Index h, Index i0, Index i1, Index j0, Index j1) {
+  Panels<T> panels;
+  const Visible whole = visible_block(mask, b, h, i0, i1, j0, j1);
+  if (whole == Visible::none) return panels;
+  for (Index j = j0; j < j1; j += panel<T>) {
+    const Index count = std::min(panel<T>, j1 - j);
+    const Visible part = whole == Visible::all ? whole : visible_block(mask, b, h, i0, i1, j, j + count);
+    if (part != Visible::none) panels.entry[static_cast<std::size_t>(panels.size++)] = {j - j0, count, part};
+  }
+  return panels;
+}
+
+// Scores of one batch of keys after both rules: dropped pairs have the score `dropped`.
+template <class T, class Mask, class Score>
+inline Batch<T> ruled(Batch<T> s, const Mask& mask, const Score& score, Visible visible, Index b, Index h, Index i,
+                      Keys<T> keys) {
+  if constexpr (!std::is_same_v<Score, NoScore>) {
+    const Batch<T> raw = score(s, b, h, i, keys);
+    const simd::Bits<Batch<T>> bits = simd::to_bits(raw);
+    const Batch<T> kept = simd::raw_max(Batch<T>(lowest_score<T>), raw);
+    const auto minus_infinity = simd::to_bits(Batch<T>(-std::numeric_limits<T>::infinity()));
+    s = simd::from_bits<Batch<T>>(
+        select(bits == minus_infinity, simd::to_bits(Batch<T>(dropped<T>)), simd::to_bits(kept)));
+  }
+  if (visible == Visible::some) s = simd::select(mask(b, h, i, keys), s, Batch<T>(dropped<T>));
+  if (keys.count < lanes<T>) s = simd::select(simd::first_lanes<T>(keys.count), s, Batch<T>(dropped<T>));
+  return s;
+}
+
+}  // namespace aulos::inline AULOS_ISA::kernels::tile

@@ -1,0 +1,142 @@
+// Moving elements between layouts: strided copy and strided addition in up to eight axes.
+#pragma once
+
+#include <cstring>
+
+#include "aulos/core/config.hpp"
+#include "aulos/core/shape.hpp"
+#include "aulos/core/threads.hpp"
+#include "aulos/simd/batch.hpp"
+
+namespace aulos::inline AULOS_ISA::kernels {
+
+namespace detail {
+
+// Axes of two layouts of the same extents, those that both walk alike joined into one; extent 1 axes are dropped.
+struct JointDims {
+  int rank = 0;
+  Index extent[max_rank] = {};
+  Index from[max_rank] = {};
+  Index to[max_rank] = {};
+};
+
+inline JointDims join(const Dims& from, const Dims& to) noexcept {
+  JointDims out;
+  for (int axis = 0; axis < from.rank; ++axis) {
+    if (from.extent[axis] == 1) continue;
+    const int last = out.rank - 1;
+    if (last >= 0 && out.from[last] == from.stride[axis] * from.extent[axis] &&
+        out.to[last] == to.stride[axis] * to.extent[axis]) {
+      out.extent[last] *= from.extent[axis];
+      out.from[last] = from.stride[axis];
+      out.to[last] = to.stride[axis];
+      continue;
+    }
+    out.extent[out.rank] = from.extent[axis];
+    out.from[out.rank] = from.stride[axis];
+    out.to[out.rank++] = to.stride[axis];
+  }
+  if (out.rank == 0) {
+    out.rank = 1;
+    out.extent[0] = 1;
+    out.from[0] = out.to[0] = 1;
+  }
+  return out;
+}
+
+// Runs body(from offset, to offset) for rows [begin, end) of all axes but the last.
+template <class Body>
+void for_rows(const JointDims& dims, Index begin, Index end, const Body& body) {
+  Index at[max_rank] = {};
+  Index from = 0;
+  Index to = 0;
+  Index rest = begin;
+  for (int axis = dims.rank - 2; axis >= 0; --axis) {
+    at[axis] = rest % dims.extent[axis];
+    rest /= dims.extent[axis];
+    from += at[axis] * dims.from[axis];
+    to += at[axis] * dims.to[axis];
+  }
+  for (Index row = begin; row < end; ++row) {
+    body(from, to);
+    for (int axis = dims.rank - 2; axis >= 0; --axis) {
+      from += dims.from[axis];
+      to += dims.to[axis];
+      if (++at[axis] < dims.extent[axis]) break;
+      at[axis] = 0;
+      from -= dims.extent[axis] * dims.from[axis];
+      to -= dims.extent[axis] * dims.to[axis];
+    }
+  }
+}
+
+inline Index row_count(const JointDims& dims) noexcept {
+  Index rows = 1;
+  for (int axis = 0; axis + 1 < dims.rank; ++axis) rows *= dims.extent[axis];
+  return rows;
+}
+
+// Splits the elements of a joint layout among threads: body(from offset, to offset, count, from step, to step).
+template <class Body>
+void for_pieces(Threads threads, const JointDims& dims, const Body& body) {
+  constexpr Index piece_elements = 16 * 1024;
+  const int last = dims.rank - 1;
+  const Index length = dims.extent[last];
+  const Index rows = row_count(dims);
+  if (rows * length == 0) return;
+  if (length >= 2 * piece_elements) {  // long rows: split them
+    const Index parts = (length + piece_elements - 1) / piece_elements;
+    threads.run(rows * parts, [&](Index piece, Scratch&) {
+      const Index begin = piece % parts * piece_elements;
+      const Index count = begin + piece_elements < length ? piece_elements : length - begin;
+      for_rows(dims, piece / parts, piece / parts + 1, [&](Index from, Index to) {
+        body(from + begin * dims.from[last], to + begin * dims.to[last], count, dims.from[last], dims.to[last]);
+      });
+    });
+    return;
+  }
+  const Index rows_per_piece = length >= piece_elements ? 1 : piece_elements / length;
+  threads.run((rows + rows_per_piece - 1) / rows_per_piece, [&](Index piece, Scratch&) {
+    const Index begin = piece * rows_per_piece;
+    const Index end = begin + rows_per_piece < rows ? begin + rows_per_piece : rows;
+    for_rows(dims, begin, end, [&](Index from, Index to) { body(from, to, length, dims.from[last], dims.to[last]); });
+  });
+}
+
+}  // namespace detail
+
+// to[i] = from[i] for every index of two layouts of the same extents; they must not overlap, strides of `to` reach each
+// element once. Any element type. torch.Tensor.copy_.
+template <class T>
+void copy(Threads threads, const T* from, const Dims& from_dims, T* to, const Dims& to_dims) {
+  detail::for_pieces(threads, detail::join(from_dims, to_dims),
+                     [from, to](Index i, Index o, Index count, Index from_step, Index to_step) {
+                       if (from_step == 1 && to_step == 1) {
+                         std::memcpy(to + o, from + i, static_cast<std::size_t>(count) * sizeof(T));
+                         return;
+                       }
+                       for (Index k = 0; k < count; ++k) to[o + k * to_step] = from[i + k * from_step];
+                     });
+}
+
+// to[i] += from[i] for every index. A stride of 0 in `to` sums over that axis, in order, on one thread: the gradient of
+// a broadcast.
+template <class T>
+void add_to(Threads threads, const T* from, const Dims& from_dims, T* to, const Dims& to_dims) {
+  bool sums = false;
+  for (int axis = 0; axis < to_dims.rank; ++axis)
+    sums = sums || (to_dims.stride[axis] == 0 && to_dims.extent[axis] > 1);
+  const auto add = [from, to](Index i, Index o, Index count, Index from_step, Index to_step) {
+    if (from_step == 1 && to_step == 1) {
+      Index k = 0;
+      for (; k + simd::lanes<T> <= count; k += simd::lanes<T>)
+        simd::store(to + o + k, simd::load(to + o + k) + simd::load(from + i + k));
+      for (; k < count; ++k) to[o + k] += from[i + k];
+      return;
+    }
+    for (Index k = 0; k < count; ++k) to[o + k * to_step] += from[i + k * from_step];
+  };
+  detail::for_pieces(sums ? Threads::serial() : threads, detail::join(from_dims, to_dims), add);
+}
+
+}  // namespace aulos::inline AULOS_ISA::kernels

@@ -1,0 +1,113 @@
+// What a product does with its sums before it stores them: fused bias, activation, gated residual, accumulation.
+//
+// An epilogue has row(i), which gives a function object f(sum, column, load) -> batch for row i: `sum` holds the
+// columns from `column` on, and load(p) reads as many elements from p as the batch has columns in use.
+#pragma once
+
+#include <concepts>
+
+#include "aulos/simd/batch.hpp"
+
+namespace aulos::inline AULOS_ISA::kernels {
+
+struct Identity {
+  template <class V>
+  V operator()(V x) const noexcept {
+    return x;
+  }
+};
+
+// y = x W^T
+struct NoEpilogue {
+  auto row(Index) const noexcept {
+    return [](auto sum, Index, auto) { return sum; };
+  }
+};
+
+// y = activation(x W^T + bias); bias [n] or null.
+template <class T, class Activation = Identity>
+struct BiasActivation {
+  const T* bias = nullptr;
+  [[no_unique_address]] Activation activation{};
+
+  auto row(Index) const noexcept {
+    return [this](auto sum, Index column, auto load) { return activation(bias ? sum + load(bias + column) : sum); };
+  }
+};
+
+// y = residual + gate * (x W^T + bias). residual [m, n] may be y itself; bias [n]; gate [., n], whose row for row i of
+// y is i / rows_per_gate (1: a gate per token; N: per sample). bias and gate may be null (no gate: y = residual + ...).
+template <class T>
+struct GatedResidual {
+  const T* bias = nullptr;
+  const T* residual = nullptr;
+  Index ldr = 0;
+  const T* gate = nullptr;
+  Index ldg = 0;
+  Index rows_per_gate = 1;
+
+  auto row(Index i) const noexcept {
+    const T* residual_row = residual + i * ldr;
+    const T* gate_row = gate ? gate + i / rows_per_gate * ldg : nullptr;
+    return [bias = bias, residual_row, gate_row](auto sum, Index column, auto load) {
+      if (bias) sum = sum + load(bias + column);
+      const auto base = load(residual_row + column);
+      return gate_row ? simd::fma(load(gate_row + column), sum, base) : base + sum;
+    };
+  }
+};
+
+// y += x W^T, for gradients that add up.
+template <class T>
+struct AddTo {
+  const T* y = nullptr;
+  Index ldy = 0;
+
+  auto row(Index i) const noexcept {
+    return [from = y + i * ldy](auto sum, Index column, auto load) { return load(from + column) + sum; };
+  }
+};
+
+namespace detail {
+
+template <class T>
+struct LoadBatch {
+  simd::Batch<T> operator()(const T* p) const noexcept { return simd::load(p); }
+};
+
+template <class T>
+struct LoadTail {
+  Index count;
+  simd::Batch<T> operator()(const T* p) const noexcept { return simd::load_partial(p, count); }
+};
+
+}  // namespace detail
+
+template <class E, class T>
+concept EpilogueOf = requires(const E& e, simd::Batch<T> sum) {
+  { e.row(Index{})(sum, Index{}, detail::LoadBatch<T>{}) } -> std::same_as<simd::Batch<T>>;
+};
+
+namespace detail {
+
+// y (at its row `row`, column `column`) = epilogue(tile) for rows x cols; nothing else is touched.
+template <class T, class Epilogue>
+void apply_epilogue(const Epilogue& epilogue, const T* tile, Index tile_stride, Index row, Index rows, Index column,
+                    Index cols, T* y, Index ldy) {
+  constexpr Index width = simd::lanes<T>;
+  y += row * ldy + column;
+  for (Index i = 0; i < rows; ++i, tile += tile_stride, y += ldy) {
+    const auto f = epilogue.row(row + i);
+    Index j = 0;
+    for (; j + width <= cols; j += width) {
+      simd::store(y + j, f(simd::load(tile + j), column + j, LoadBatch<T>{}));
+    }
+    if (j < cols) {
+      const Index rest = cols - j;
+      simd::store_partial(y + j, f(simd::load_partial(tile + j, rest), column + j, LoadTail<T>{rest}), rest);
+    }
+  }
+}
+
+}  // namespace detail
+}  // namespace aulos::inline AULOS_ISA::kernels

@@ -1,0 +1,168 @@
+// SD3 and SD3.5: the MM-DiT that predicts the velocity of an image latent from text. Esser et al., "Scaling Rectified
+// Flow Transformers for High-Resolution Image Synthesis", 2024; parameter names are diffusers' (SD3Transformer2DModel).
+#pragma once
+
+#include <array>
+#include <cmath>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "aulos/attention/multi_head_attention.hpp"
+#include "aulos/conditioning/ada_layer_norm.hpp"
+#include "aulos/conditioning/embeddings.hpp"
+#include "aulos/core/config.hpp"
+#include "aulos/core/context.hpp"
+#include "aulos/models/sd3_config.hpp"
+#include "aulos/nn/module.hpp"
+#include "aulos/nn/patch_embed.hpp"
+#include "aulos/ops/patch.hpp"
+#include "aulos/stream/stream_block.hpp"
+
+namespace aulos::inline AULOS_ISA::models {
+
+// One joint block. The last one of a model reads its text stream without updating it; with dual attention the image
+// attends to itself a second time, on the same norm of the block's input.
+template <Real T, class Coupling = stream::Joint<>>
+struct SD3Block {
+  using value_type = T;
+  using Block =
+      stream::StreamBlock<T, 2, nn::LayerNorm<T>, nn::PerHead<nn::RmsNorm<T>>, nn::Mlp<T>, stream::Gated, Coupling>;
+  using Streams = typename Block::Streams;  // image [B, N, D], text [B, M, D]
+  enum Stream : std::size_t { image, text };
+
+  Block block;
+  nn::Linear<T> norm1, norm1_context;  // modulation rows
+  std::optional<attention::MultiHeadAttention<T>> attn2;
+
+  SD3Block() = default;
+  SD3Block(const SD3Config& config, bool last, bool dual) : norm1(config.width(), (dual ? 9 : 6) * config.width()) {
+    const Index width = config.width();
+    const nn::LayerNorm<T> plain(width, 1e-6, nn::Affine::no);
+    const attention::HeadShape heads{config.num_attention_heads, config.attention_head_dim};
+    nn::PerHead<nn::RmsNorm<T>> qk_norm;
+    if (config.qk_norm == QkNormKind::rms_norm) qk_norm.norm = nn::RmsNorm<T>(config.attention_head_dim, 1e-6);
+    const attention::SeparateQkv<T> qkv(width, width, heads, nn::Bias::yes, qk_norm);
+    for (auto& side : block.sides) {
+      side.norm1 = side.norm2 = plain;
+      side.qkv = qkv;
+      if (last && &side == &block.sides[text]) continue;
+      side.to_out = nn::Linear<T>(width, width);
+      side.ff = nn::Mlp<T>(width, 4 * width);
+    }
+    norm1_context = nn::Linear<T>(width, (last ? 2 : 6) * width);
+    if (dual) attn2 = attention::MultiHeadAttention<T>{qkv, nn::Linear<T>(width, width), {}};
+  }
+
+  // c [B, D]: the conditioning vector after its SiLU.
+  Streams operator()(Streams x, const Tensor<T, 2>& c) const {
+    typename Block::Modulations m;
+    conditioning::Modulation<T> second;
+    if (attn2) {
+      const auto row = conditioning::modulation_rows<9>(norm1, c);
+      m[image] = {{row[0], row[1], row[2]}, {row[3], row[4], row[5]}};
+      second = {row[6], row[7], row[8]};
+    } else {
+      m[image] = six(conditioning::modulation_rows<6>(norm1, c));
+    }
+    if (block.sides[text].updated()) {
+      m[text] = six(conditioning::modulation_rows<6>(norm1_context, c));
+    } else {
+      const auto row = conditioning::modulation_rows<2>(norm1_context, c);  // scale first
+      m[text].attention = {row[1], row[0], {}};
+    }
+    if (!attn2) return block(std::move(x), m);
+    const Tensor<T, 3> h = block.sides[image].norm1.modulated(x[image], second.shift, second.scale);
+    x = block.attend(std::move(x), m);
+    x[image] = attn2->add_to(h, second.gate, std::move(x[image]));
+    return block.feed_forward(std::move(x), m);
+  }
+
+  void visit(auto&& v) {
+    auto& im = block.sides[image];
+    auto& tx = block.sides[text];
+    v("norm1.linear", norm1);
+    v("norm1_context.linear", norm1_context);
+    v("attn.to_q", im.qkv.to_q);
+    v("attn.to_k", im.qkv.to_k);
+    v("attn.to_v", im.qkv.to_v);
+    v("attn.add_q_proj", tx.qkv.to_q);
+    v("attn.add_k_proj", tx.qkv.to_k);
+    v("attn.add_v_proj", tx.qkv.to_v);
+    v("attn.norm_q", im.qkv.norm_q);
+    v("attn.norm_k", im.qkv.norm_k);
+    v("attn.norm_added_q", tx.qkv.norm_q);
+    v("attn.norm_added_k", tx.qkv.norm_k);
+    v("attn.to_out.0", im.to_out);
+    v("attn.to_add_out", tx.to_out);
+    if (attn2) {
+      v("attn2", attn2->projection);
+      v("attn2.to_out.0", attn2->to_out);
+    }
+    v("ff.net.0.proj", im.ff.fc1);
+    v("ff.net.2", im.ff.fc2);
+    v("ff_context.net.0.proj", tx.ff.fc1);
+    v("ff_context.net.2", tx.ff.fc2);
+  }
+
+ private:
+  static conditioning::StreamModulation<T> six(const std::array<Tensor<T, 3>, 6>& row) {
+    return {{row[0], row[1], row[2]}, {row[3], row[4], row[5]}};
+  }
+};
+
+// latent [B, Cin, H, W], prompt [B, M, joint_attention_dim], pooled [B, pooled_projection_dim], timestep [B] in
+// (0, 1000] -> velocity [B, Cout, H, W]. H and W are multiples of the patch size, at most pos_embed_max_size patches.
+template <Real T>
+struct SD3 {
+  using value_type = T;
+  using Config = SD3Config;
+
+  Config config;
+  nn::PatchEmbed<T> pos_embed;
+  conditioning::TimestepTextEmbedding<T> time_text_embed;
+  nn::Linear<T> context_embedder;
+  std::vector<SD3Block<T>> transformer_blocks;
+  conditioning::AdaLayerNormContinuous<T> norm_out;
+  nn::Linear<T> proj_out;
+
+  SD3() = default;
+  explicit SD3(const Config& of)
+      : config(of.checked()),
+        pos_embed(of.in_channels, of.width(), of.patch_size, of.pos_embed_max_size),
+        time_text_embed(of.pooled_projection_dim, of.width()),
+        context_embedder(of.joint_attention_dim, of.width()),
+        norm_out(of.width(), of.width(), nn::LayerNorm<T>(of.width(), 1e-6, nn::Affine::no)),
+        proj_out(of.width(), of.patch_size * of.patch_size * of.out_channels) {
+    for (Index i = 0; i < of.num_layers; ++i)
+      transformer_blocks.emplace_back(of, i + 1 == of.num_layers, of.dual_attention(i));
+  }
+
+  Tensor<T, 4> operator()(Context& context, Input<T, 4> latent, Input<T, 3> prompt, Input<T, 2> pooled,
+                          Input<T, 1> timestep) const {
+    const Tensor<T, 4> z = std::move(latent).in(context);
+    const Index rows = z.extent(2) / config.patch_size;
+    const Index columns = z.extent(3) / config.patch_size;
+    Tensor<T, 3> x = pos_embed(z);
+    const Tensor<T, 2> c = silu(time_text_embed(std::move(timestep).in(context), std::move(pooled).in(context)));
+    typename SD3Block<T>::Streams streams{std::move(x), context_embedder(std::move(prompt).in(context))};
+    for (std::size_t i = 0; i < transformer_blocks.size(); ++i) {
+      const Scope scope(context.scopes(), "transformer_blocks", static_cast<Index>(i));
+      streams = transformer_blocks[i](std::move(streams), c);
+    }
+    x = proj_out(norm_out(streams[0], c));
+    return unpatchify(x, rows, columns, config.patch_size, PatchOrder::channel_last);
+  }
+
+  void visit(auto&& v) {
+    v("pos_embed", pos_embed);
+    v("time_text_embed", time_text_embed);
+    v("context_embedder", context_embedder);
+    v("transformer_blocks", transformer_blocks);
+    v("norm_out", norm_out);
+    v("proj_out", proj_out);
+  }
+};
+
+}  // namespace aulos::inline AULOS_ISA::models

@@ -1,0 +1,138 @@
+// e^x to 1 ULP, for a batch or a plain number, with the same bits in every lane.
+#pragma once
+
+#include <cstddef>
+
+#include "aulos/simd/batch.hpp"
+
+namespace aulos::inline AULOS_ISA::simd {
+
+// c[0] + c[1] x + c[2] x^2 + ...
+template <Vec V, std::size_t N>
+inline V horner(V x, const Lane<V> (&c)[N]) noexcept {
+  V sum(c[N - 1]);
+  AULOS_UNROLL
+  for (std::size_t i = N - 1; i > 0; --i) sum = fma(sum, x, V(c[i - 1]));
+  return sum;
+}
+
+// The same polynomial by pairs, pairs of pairs, ...: half the rounding errors of Horner's rule where all terms have one
+// sign, a shorter chain of operations, a few more of them.
+template <Vec V, std::size_t N>
+inline V estrin(V x, const Lane<V> (&c)[N]) noexcept {
+  V term[(N + 1) / 2];
+  AULOS_UNROLL
+  for (std::size_t i = 0; i < (N + 1) / 2; ++i) {
+    term[i] = 2 * i + 1 < N ? fma(V(c[2 * i + 1 < N ? 2 * i + 1 : 0]), x, V(c[2 * i])) : V(c[2 * i]);
+  }
+  AULOS_UNROLL
+  for (std::size_t count = (N + 1) / 2; count > 1; count = (count + 1) / 2) {
+    x = x * x;
+    AULOS_UNROLL
+    for (std::size_t i = 0; i < (count + 1) / 2; ++i) {
+      term[i] = 2 * i + 1 < count ? fma(term[2 * i + 1 < count ? 2 * i + 1 : 0], x, term[2 * i]) : term[2 * i];
+    }
+  }
+  return term[0];
+}
+
+// An unevaluated sum.
+template <Vec V>
+struct TwoTerms {
+  V hi, lo;
+};
+
+// a * b as hi + lo; without a fused multiply-add by splitting each factor into halves.
+template <Vec V>
+inline TwoTerms<V> two_product(V a, V b) noexcept {
+  const V hi = a * b;
+  if constexpr (has_fma) {
+    return {hi, fma(a, b, -hi)};
+  } else {
+    constexpr int cut = sizeof(Lane<V>) == 4 ? 12 : 27;
+    const V a_hi = from_bits<V>((to_bits(a) >> cut) << cut), a_lo = a - a_hi;
+    const V b_hi = from_bits<V>((to_bits(b) >> cut) << cut), b_lo = b - b_hi;
+    return {hi, ((a_hi * b_hi - hi) + a_hi * b_lo + a_lo * b_hi) + a_lo * b_lo};
+  }
+}
+
+namespace detail {
+
+template <class T>
+struct ExpConstants;
+
+template <>
+struct ExpConstants<float> {
+  static constexpr float inverse_ln2 = 1.44269504f, ln2_hi = 0.693359375f, ln2_lo = -2.12194440e-4f;
+  static constexpr float lowest = -104.5f, highest = 89.0f;  // beyond: 0 and infinity
+  static constexpr float round_bias = 12582912.0f + 127.0f;  // 1.5 * 2^23: its low bits count in ones
+  static constexpr int mantissa_bits = 23;
+  // (e^r - 1 - r) / r^2 for |r| <= ln(2) / 2; error of e^r 3.1e-9.
+  static constexpr float q[] = {0.4999999345f, 0.1666652063f, 0.04166838807f, 0.008368716897f, 0.001381459774f};
+};
+
+template <>
+struct ExpConstants<double> {
+  static constexpr double inverse_ln2 = 1.4426950408889634074, ln2_hi = 6.93147180369123816490e-01,
+                          ln2_lo = 1.90821492927058770002e-10;
+  static constexpr double lowest = -746.0, highest = 710.0;
+  static constexpr double round_bias = 6755399441055744.0 + 1023.0;
+  static constexpr int mantissa_bits = 52;
+  // Error of e^r 3.6e-18.
+  static constexpr double q[] = {0.50000000000000106271,   0.16666666666666412513,   0.041666666666530158469,
+                                 0.0083333333334944674437, 0.0013888888943630175595, 0.00019841269506566313178,
+                                 2.4801493098825659712e-5, 2.755758638490087114e-6,  2.7630248410793835904e-7,
+                                 2.5000058085622504092e-8};
+};
+
+}  // namespace detail
+
+// 2^(n + Shift) for an integral n where the result is a normal number.
+template <int Shift = 0, Vec V>
+inline V pow2(V n) noexcept {
+  using C = detail::ExpConstants<Lane<V>>;
+  return from_bits<V>(to_bits(n + V(C::round_bias + Lane<V>(Shift))) << C::mantissa_bits);
+}
+
+// x 2^n for an integral n, |n| up to twice the exponent range: overflows to infinity, rounds subnormals once.
+template <Vec V>
+inline V scale(V x, V n) noexcept {
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<V, Batch<float>>) return {_mm512_scalef_ps(x.native(), n.native())};
+  if constexpr (std::is_same_v<V, Batch<double>>) return {_mm512_scalef_pd(x.native(), n.native())};
+#endif
+  const V half = round(n * V(Lane<V>(0.5)));
+  return (x * pow2(half)) * pow2(n - half);
+}
+
+// e^x = mantissa 2^exponent, the mantissa within [0.7, 1.42]. Meaningless where |x| is beyond a million.
+template <Vec V>
+struct ExpParts {
+  V mantissa, exponent;
+};
+
+// Parts of e^(hi + lo), |lo| much smaller than 1.
+template <Vec V>
+inline ExpParts<V> exp_parts(V hi, V lo = V(Lane<V>(0))) noexcept {
+  using C = detail::ExpConstants<Lane<V>>;
+  const V n = round(hi * V(C::inverse_ln2));
+  const V r = fnma(n, V(C::ln2_lo), fnma(n, V(C::ln2_hi), hi)) + lo;
+  return {fma(horner(r, C::q), r * r, r) + V(Lane<V>(1)), n};
+}
+
+// e^x for every x: infinity above the range, 0 below, gradual underflow, NaN for NaN.
+template <Vec V>
+inline V exp(V x) noexcept {
+  using C = detail::ExpConstants<Lane<V>>;
+  const ExpParts<V> e = exp_parts(raw_max(V(C::lowest), raw_min(V(C::highest), x)));
+  return scale(e.mantissa, e.exponent);
+}
+
+// e^x for x in the range where the result is a normal number (float: -87.3 to 88.3, double: -708.3 to 709.4).
+template <Vec V>
+inline V exp_normal(V x) noexcept {
+  const ExpParts<V> e = exp_parts(x);
+  return e.mantissa * pow2(e.exponent);
+}
+
+}  // namespace aulos::inline AULOS_ISA::simd
