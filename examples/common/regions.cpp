@@ -235,7 +235,10 @@ class Splitter {
 
 }  // namespace
 
-double distance(const MeanColour& a, const MeanColour& b) { return std::hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2]); }
+double distance(const MeanColour& a, const MeanColour& b) {
+  const double r = a[0] - b[0], g = a[1] - b[1], blue = a[2] - b[2];
+  return std::sqrt(r * r + g * g + blue * blue);
+}
 
 MeanColour mean_colour(Rgb pixel) {
   return {static_cast<double>(pixel.r), static_cast<double>(pixel.g), static_cast<double>(pixel.b)};

@@ -35,6 +35,7 @@ Size size_of(double radius, const std::array<double, 2>& limits) {
 // A map of values in [0, 1] over the picture: how much of each pixel an object covers.
 struct Coverage {
   int width, height;
+  int left = 0, top = 0, right = width, bottom = height;  // nothing is covered outside
   std::vector<double> values;
 
   Coverage(int columns, int rows) : width(columns), height(rows) {
@@ -42,6 +43,21 @@ struct Coverage {
   }
   double& operator()(int x, int y) { return values[static_cast<std::size_t>(y * width + x)]; }
   double operator()(int x, int y) const { return values[static_cast<std::size_t>(y * width + x)]; }
+
+  // Narrows left, top, right and bottom to what is covered.
+  void fit_bounds() {
+    int x0 = width, y0 = height, x1 = 0, y1 = 0;
+    for (int y = 0; y < height; ++y) {
+      for (int x = 0; x < width; ++x) {
+        if ((*this)(x, y) == 0) continue;
+        x0 = std::min(x0, x);
+        y0 = std::min(y0, y);
+        x1 = std::max(x1, x + 1);
+        y1 = std::max(y1, y + 1);
+      }
+    }
+    left = x0, top = y0, right = x1, bottom = y1;
+  }
   bool holds(int x, int y) const { return x >= 0 && y >= 0 && x < width && y < height && (*this)(x, y) > 0.5; }
 };
 
@@ -111,6 +127,7 @@ Coverage softened(const Image& image, const Regions& regions, int region, const 
       if (whole > 0) soft(x, y) = hardened(along / whole);
     }
   }
+  soft.fit_bounds();
   return soft;
 }
 
@@ -137,9 +154,15 @@ double pixel_coverage(Shape shape, const Outline& outline, int x, int y) {
 
 double overlap(const Coverage& coverage, Shape shape, const Outline& outline) {
   if (!(outline.radius > 1)) return 0;
+  const int reach = static_cast<int>(1.2 * outline.radius) + 2;
+  const int column = static_cast<int>(outline.x), row = static_cast<int>(outline.y);
+  const int left = std::max(0, std::min(coverage.left, column - reach));
+  const int top = std::max(0, std::min(coverage.top, row - reach));
+  const int right = std::min(coverage.width, std::max(coverage.right, column + reach));
+  const int bottom = std::min(coverage.height, std::max(coverage.bottom, row + reach));
   double both = 0, either = 0;
-  for (int y = 0; y < coverage.height; ++y) {
-    for (int x = 0; x < coverage.width; ++x) {
+  for (int y = top; y < bottom; ++y) {
+    for (int x = left; x < right; ++x) {
       const double a = coverage(x, y), b = hardened(pixel_coverage(shape, outline, x, y));
       both += std::min(a, b);
       either += std::max(a, b);

@@ -13,7 +13,8 @@ using aulos::FunctionRef;
 int apply(FunctionRef<int(int)> f, int x) { return f(x); }
 
 TEST(FunctionRefTest, CallsALambdaGivenInPlace) {
-  const int offset = 40;
+  int offset = 39;
+  ++offset;
   EXPECT_EQ(apply([offset](int x) { return x + offset; }, 2), 42);
 }
 

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <new>
 #include <set>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "aulos/core/error.hpp"
+#include "tests/support/sanitized.hpp"
 
 namespace {
 
@@ -76,6 +78,9 @@ TEST(ScratchSlotsTest, MemoryThatCannotBeHadIsBadAllocAndTheSlotsStayUsable) {
   const std::size_t most = std::numeric_limits<std::size_t>::max();
   for (const std::size_t bytes : {most, most / 2, most / 3 + 1, most - 127}) {
     EXPECT_THROW(slots.reserve(bytes), std::bad_alloc) << bytes;
+  }
+  if (!AULOS_TEST_SANITIZED) {
+    EXPECT_THROW(slots.reserve(std::size_t{1} << 60), std::bad_alloc) << "refused by the system";
   }
   slots.reserve(64);
   std::memset(slots.memory(2), 1, 64);

@@ -141,7 +141,7 @@ TEST(ThreadsTest, ScratchGrowsOnlyWhenMoreIsAskedFor) {
   EXPECT_GE(team.held_bytes(), 200000U);
   // A view from before stays good.
   small.run(8, [](Index, Scratch& scratch) { std::fill_n(scratch.take<std::byte>(64), 64, std::byte{1}); });
-  EXPECT_THROW(team.threads(std::numeric_limits<std::size_t>::max() / 4), std::bad_alloc);
+  EXPECT_THROW(team.threads(std::numeric_limits<std::size_t>::max() / 2), std::bad_alloc);
   expect_private_scratch(team, 8);
 }
 

@@ -72,11 +72,10 @@ bool starts_with(const std::string& text, const std::string& start) { return tex
 std::string include_fault(const Header& header, const Include& include) {
   if (starts_with(include.path, "xsimd")) return header.folder == "simd" ? "" : "only simd/ includes xsimd";
   if (banned.count(include.path) != 0) return "this standard header is banned from include/";
-  for (const char* json : {"json", "simdjson", "rapidjson"}) {
-    if (include.path.find(json) != std::string::npos) return "no JSON library in a header";
-  }
-  if (!include.quoted) return starts_with(include.path, "aulos/") ? "ours are included with quotes" : "";
-  if (!starts_with(include.path, "aulos/")) return "ours are included by their path from include/";
+  const bool ours = starts_with(include.path, "aulos/");
+  if (!ours && include.path.find("json") != std::string::npos) return "no JSON library in a header";
+  if (!include.quoted) return ours ? "ours are included with quotes" : "";
+  if (!ours) return "ours are included by their path from include/";
   if (!fs::exists(source_dir() / "include" / include.path)) return "there is no such header";
   const std::string folder = folder_of(include.path);
   if (floors.count(folder) == 0) return "this folder has no floor";

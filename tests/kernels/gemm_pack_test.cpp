@@ -46,6 +46,16 @@ TYPED_TEST(GemmPack, StripOfAnyStrides) {
   }
 }
 
+// Rows 4 KiB apart take another way, by blocks of 512 bytes.
+TYPED_TEST(GemmPack, StripOfRowsThatShareCacheSets) {
+  constexpr int rows = detail::gemm_rows, cols = detail::gemm_cols<TypeParam>;
+  constexpr Index ld = 8192 / static_cast<Index>(sizeof(TypeParam));
+  for (const Index k : {0, 1, 127, 128, 129, 300}) {
+    for (const Index lanes : {1, rows - 1, rows}) check_strip<TypeParam, rows>(lanes, k, ld, 1);
+    for (const Index lanes : {1, cols / 2 + 1, cols}) check_strip<TypeParam, cols>(lanes, k, ld, 1);
+  }
+}
+
 TYPED_TEST(GemmPack, WeightRoundTrip) {
   using T = TypeParam;
   constexpr Index cols = detail::gemm_cols<T>;

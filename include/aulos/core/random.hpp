@@ -41,9 +41,12 @@ class Random {
   template <std::floating_point T>
   void uniform_at(std::uint64_t position, T* values, Index count, std::type_identity_t<T> low = 0,
                   std::type_identity_t<T> high = 1) const noexcept {
-    for (Index i = 0; i < count; ++i) {
-      // std::fma rounds once, whether or not the compiler would have fused the sum.
-      values[i] = std::fma(unit<T>(bits_at(position + static_cast<std::uint64_t>(i))), high - low, low);
+    for (Index i = 0; i < count;) {
+      const auto words = block(position / 2);
+      for (std::size_t half = half_of(position); half < 2 && i < count; ++half, ++i, ++position) {
+        // std::fma rounds once, whether or not the compiler would have fused the sum.
+        values[i] = std::fma(unit<T>(words[half]), high - low, low);
+      }
     }
   }
 

@@ -47,7 +47,7 @@ class ThreadPool {
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
   ~ThreadPool() {
-    const bool forked = process() != process_;
+    const bool forked = process() != process_;  // some C libraries would wait for ever for the parent's threads
     stopping_.store(true, std::memory_order_relaxed);
     epoch_.fetch_add(1, std::memory_order_seq_cst);
     if (!forked) epoch_.notify_all();

@@ -117,13 +117,13 @@ inline Index edit_distance(std::string_view a, std::string_view b, Index limit) 
   const Index m = static_cast<Index>(a.size());
   const Index n = static_cast<Index>(b.size());
   if (n - m > limit) return limit + 1;
+  if (m == 0) return n;
   std::vector<Index> row(static_cast<std::size_t>(m) + 1);  // row[i]: distance of a[0, i) to b[0, j)
   const auto at = [&](Index i) -> Index& { return row[static_cast<std::size_t>(i)]; };
   for (Index i = 0; i <= m; ++i) at(i) = i;
   for (Index j = 1; j <= n; ++j) {
     const Index low = std::max<Index>(1, j - limit);  // outside this band the distance is over the limit
     const Index high = std::min(m, j + limit);
-    if (low > high) return limit + 1;
     Index diagonal = at(low - 1);
     at(low - 1) = low == 1 ? j : limit + 1;
     Index best = at(low - 1);

@@ -6,6 +6,7 @@
 
 #include "aulos/core/threads.hpp"
 #include "aulos/kernels/attention_mask.hpp"
+#include "aulos/kernels/attention_product.hpp"
 #include "aulos/kernels/attention_sides.hpp"
 #include "aulos/kernels/attention_tile.hpp"
 #include "aulos/simd/reduce.hpp"
@@ -123,25 +124,10 @@ class Forward {
   // One strip of queries against the visible panels of a key tile: scores, weights, weighted sum of the values.
   void add_keys(Index tile_row, Index r, Index rows, Index h, Index i, Index j0, const Panels<T>& panels) {
     const Index t = tile_row / query_rows;
-    for (const auto& p : panels) {
-      for_each_strip<T>(rows, p.count, [&](auto n, auto vecs, Index x) {
-        Product<T, n(), vecs()> product;
-        product.add_rows(shape_.width, q_of(t) + (r + x) * W, query_rows, k_ + p.column * shape_.width);
-        product.store(s_ + x * score_stride<T> + p.column, score_stride<T>);
-      });
-    }
+    score_product(s_, q_of(t) + r * W, rows, k_, shape_.width, panels);
     alignas(64) T factor[static_cast<std::size_t>(strip + lanes<T>)];
     soften(rows, h, i, j0, panels, max_ + tile_row + r, total_ + tile_row + r, factor);
-    for (Index e = 0; e < shape_.value_width; e += W) {
-      for_each_strip<T>(rows, shape_.value_width - e, [&](auto n, auto vecs, Index x) {
-        Product<T, n(), vecs()> product;
-        for (const auto& p : panels) {
-          product.template add<score_stride<T>, 1>(p.count, s_ + x * score_stride<T> + p.column,
-                                                   v_ + e * key_rows + p.column * W);
-        }
-        product.scale_add(sum_of(t) + e * query_rows + (r + x) * W, W, factor + x);
-      });
-    }
+    key_product(sum_of(t) + r * W, s_, rows, v_, shape_.value_width, panels, factor);
   }
 
   // Scores to weights relative to the new maximum of each row; factor = what rescales the sums so far.

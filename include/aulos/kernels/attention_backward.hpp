@@ -6,6 +6,7 @@
 
 #include "aulos/core/threads.hpp"
 #include "aulos/kernels/attention_mask.hpp"
+#include "aulos/kernels/attention_product.hpp"
 #include "aulos/kernels/attention_sides.hpp"
 #include "aulos/kernels/attention_tile.hpp"
 #include "aulos/simd/reduce.hpp"
@@ -137,21 +138,11 @@ class Backward {
                     static_cast<T>(shape_.scale));
     pack_joint_rows(dout_, query_rows, 0, sides_, &AttentionSide<T>::nq, dout, at.i, at.rows, b_, at.h,
                     shape_.value_width);
-    for (const auto& p : panels) {
-      for_each_strip<T>(at.rows, p.count, [&](auto n, auto vecs, Index r) {
-        Product<T, n(), vecs()> scores;
-        scores.add_rows(shape_.width, q_ + r * W, query_rows, k_columns_ + p.column * shape_.width);
-        scores.store(weight_ + r * S + p.column, S);
-      });
-      for_each_strip<T>(at.rows, p.count, [&](auto n, auto vecs, Index r) {
-        Product<T, n(), vecs()> dweights;
-        dweights.add_rows(shape_.value_width, dout_ + r * W, query_rows, v_columns_ + p.column * shape_.value_width);
-        dweights.store(dscore_ + r * S + p.column, S);
-      });
-    }
+    score_product(weight_, q_, at.rows, k_columns_, shape_.width, panels);
+    score_product(dscore_, dout_, at.rows, v_columns_, shape_.value_width, panels);
     for (Index r = 0; r < at.rows; ++r) differentiate(at, r, row, j0, panels);
-    if (wanted_.dv) add_transposed(dv_, weight_, dout_, shape_.value_width, at.rows, panels);
-    if (wanted_.dk) add_transposed(dk_, dscore_, q_, shape_.width, at.rows, panels);
+    if (wanted_.dv) query_product(dv_, weight_, at.rows, dout_, shape_.value_width, panels);
+    if (wanted_.dk) query_product(dk_, dscore_, at.rows, q_, shape_.width, panels);
     if (wanted_.dq) add_queries(at, panels);
   }
 
@@ -174,35 +165,9 @@ class Backward {
     }
   }
 
-  // to[j] += sum over the tile's rows i of a[i, j] from[i], for the visible keys j.
-  void add_transposed(T* to, const T* a, const T* from, Index width, Index rows, const Panels<T>& panels) {
-    for (Index x = 0; x < panels.size;) {
-      const Index column = panels.entry[static_cast<std::size_t>(x)].column;
-      Index count = 0;  // of a run of neighbours
-      for (; x < panels.size && panels.entry[static_cast<std::size_t>(x)].column == column + count; ++x) {
-        count += panels.entry[static_cast<std::size_t>(x)].count;
-      }
-      for (Index c = 0; c < width; c += W) {
-        for_each_strip<T>(count, width - c, [&](auto n, auto vecs, Index j) {
-          Product<T, n(), vecs()> product;
-          product.template add<1, S>(rows, a + column + j, from + c * query_rows);
-          product.add_to(to + c * key_rows + (column + j) * W, W);
-        });
-      }
-    }
-  }
-
   // dq_i += scale sum_j ds_ij k_j.
   void add_queries(Position at, const Panels<T>& panels) {
-    for (Index c = 0; c < shape_.width; c += W) {
-      for_each_strip<T>(at.rows, shape_.width - c, [&](auto n, auto vecs, Index r) {
-        Product<T, n(), vecs()> product;
-        for (const auto& p : panels) {
-          product.template add<S, 1>(p.count, dscore_ + r * S + p.column, k_rows_ + c * key_rows + p.column * W);
-        }
-        product.store(dq_ + c * query_rows + r * W, W);
-      });
-    }
+    key_product(dq_, dscore_, at.rows, k_rows_, shape_.width, panels);
     for_each_run(sides_, &AttentionSide<T>::nq, at.i, at.rows, [&](std::size_t s, Index local, Index offset, Index n) {
       const HeadGradient<T>& dq = gradients_[s].dq;
       if (!dq.rows) return;

@@ -1,4 +1,4 @@
-// What the tiled attention kernels are made of: tile sizes, packed copies, register-tiled products, 2^x.
+// What the tiled attention kernels are made of: tile sizes, packed copies, 2^x, the panels that a block sees.
 //
 // Packed rows ("panelled"): element (r, c) of `rows` rows is at c / panel * rows * panel + r * panel + c % panel. The
 // same copy is the left operand of a product (element after element) and the right one (panel after panel).
@@ -95,7 +95,8 @@ inline Batch<T> exp2(Batch<T> x) {
 // ---- packing
 
 template <class T>
-void pack_rows(T* to, Index rows, Index first, const T* from, Index stride, Index n, Index width, T factor = T(1)) {
+[[gnu::noinline]] void pack_rows(T* to, Index rows, Index first, const T* from, Index stride, Index n, Index width,
+                                 T factor = T(1)) {
   constexpr Index W = panel<T>;
   for (Index c = 0; c < width; c += W) {
     const Index count = std::min(W, width - c);
@@ -113,25 +114,24 @@ void pack_rows(T* to, Index rows, Index first, const T* from, Index stride, Inde
 }
 
 template <class T>
-void pack_columns(T* to, Index first, const T* from, Index stride, Index n, Index width) {
-  constexpr Index W = panel<T>, L = lanes<T>, step = simd::transpose_width<T>;
-  Index r = 0;
-  for (; r + L <= n; r += L) {
-    T* out = to + first + r;
-    const T* in = from + r * stride;
-    Index c = 0;
-    for (; c + step <= width; c += step) {
-      Batch<T> column[static_cast<std::size_t>(step)];
-      simd::load_transposed<static_cast<int>(L)>(in + c, stride, column);
-      AULOS_UNROLL
-      for (Index e = 0; e < step; ++e) simd::store(out + (c + e) * W, column[e]);
+[[gnu::noinline]] void pack_columns(T* to, Index first, const T* from, Index stride, Index n, Index width) {
+  constexpr Index W = panel<T>, L = lanes<T>;
+  for (Index r = 0; r < n; r += L) {
+    const Index rows = std::min(L, n - r);
+    for (Index c = 0; c < width; c += L) {
+      const Index columns = std::min(L, width - c);
+      const T* in = from + r * stride + c;
+      T* out = to + c * W + first + r;
+      Batch<T> column[static_cast<std::size_t>(L)];
+      if (rows == L && columns == L) {
+        simd::load_transposed<T>(in, stride, L, L, column);
+        AULOS_UNROLL
+        for (Index x = 0; x < L; ++x) simd::store(out + x * W, column[x]);
+      } else {
+        simd::load_transposed<T>(in, stride, rows, columns, column);
+        for (Index x = 0; x < columns; ++x) simd::store_partial(out + x * W, column[x], rows);
+      }
     }
-    for (; c < width; ++c) {
-      for (Index x = 0; x < L; ++x) out[c * W + x] = in[x * stride + c];
-    }
-  }
-  for (; r < n; ++r) {
-    for (Index c = 0; c < width; ++c) to[c * W + first + r] = from[r * stride + c];
   }
 }
 
@@ -155,93 +155,6 @@ void pack_joint_columns(T* to, std::span<const AttentionSide<T>> sides, View&& v
     const auto& rows = view(s);
     pack_columns(to, offset, rows.at(b, local, g), rows.token, m, width);
   });
-}
-
-// ---- products
-
-// A tile of Rows x Vecs batches in registers.
-template <class T, int Rows, int Vecs>
-struct Product {
-  Batch<T> sum[static_cast<std::size_t>(Rows)][static_cast<std::size_t>(Vecs)];
-
-  Product() {
-    AULOS_UNROLL
-    for (int r = 0; r < Rows; ++r) {
-      AULOS_UNROLL
-      for (int v = 0; v < Vecs; ++v) sum[r][v] = Batch<T>(T(0));
-    }
-  }
-
-  // += a b over `steps` terms in order: row r of a is RowStride apart, its terms StepStride; b is one panel.
-  template <Index RowStride, Index StepStride>
-  void add(Index steps, const T* a, const T* b) {
-    for (Index p = 0; p < steps; ++p, a += StepStride, b += panel<T>) {
-      Batch<T> right[static_cast<std::size_t>(Vecs)];
-      AULOS_UNROLL
-      for (int v = 0; v < Vecs; ++v) right[v] = simd::load(b + v * lanes<T>);
-      AULOS_UNROLL
-      for (int r = 0; r < Rows; ++r) {
-        const Batch<T> left(a[r * RowStride]);
-        AULOS_UNROLL
-        for (int v = 0; v < Vecs; ++v) sum[r][v] = simd::fma(left, right[v], sum[r][v]);
-      }
-    }
-  }
-
-  // The same for a left operand of panelled rows.
-  void add_rows(Index steps, const T* a, Index capacity, const T* b) {
-    for (Index c = 0; c < steps; c += panel<T>) {
-      add<panel<T>, 1>(std::min(panel<T>, steps - c), a + c * capacity, b + c * panel<T>);
-    }
-  }
-
-  void store(T* c, Index stride) const {
-    AULOS_UNROLL
-    for (int r = 0; r < Rows; ++r) {
-      AULOS_UNROLL
-      for (int v = 0; v < Vecs; ++v) simd::store(c + r * stride + v * lanes<T>, sum[r][v]);
-    }
-  }
-
-  // c = c * factor[row] + sum.
-  void scale_add(T* c, Index stride, const T* factor) const {
-    AULOS_UNROLL
-    for (int r = 0; r < Rows; ++r) {
-      const Batch<T> f(factor[r]);
-      AULOS_UNROLL
-      for (int v = 0; v < Vecs; ++v) {
-        T* out = c + r * stride + v * lanes<T>;
-        simd::store(out, simd::fma(simd::load(out), f, sum[r][v]));
-      }
-    }
-  }
-
-  void add_to(T* c, Index stride) const {
-    AULOS_UNROLL
-    for (int r = 0; r < Rows; ++r) {
-      AULOS_UNROLL
-      for (int v = 0; v < Vecs; ++v) {
-        T* out = c + r * stride + v * lanes<T>;
-        simd::store(out, simd::load(out) + sum[r][v]);
-      }
-    }
-  }
-};
-
-// Calls body(Rows, Vecs, first row) with constants that cover `rows` rows; `columns` tells one batch from two.
-template <class T, class Body>
-void for_each_strip(Index rows, Index columns, Body&& body) {
-  auto cover = [&](auto vecs) {
-    Index r = 0;
-    for (; r + strip <= rows; r += strip) body(std::integral_constant<int, strip>{}, vecs, r);
-    for (; r + short_strip <= rows; r += short_strip) body(std::integral_constant<int, short_strip>{}, vecs, r);
-    for (; r < rows; ++r) body(std::integral_constant<int, 1>{}, vecs, r);
-  };
-  if (columns > lanes<T>) {
-    cover(std::integral_constant<int, 2>{});
-  } else {
-    cover(std::integral_constant<int, 1>{});
-  }
 }
 
 // ---- which panels of a key tile a block of queries sees

@@ -46,7 +46,7 @@ inline JointDims join(const Dims& from, const Dims& to) noexcept {
 
 // Runs body(from offset, to offset) for rows [begin, end) of all axes but the last.
 template <class Body>
-void for_rows(const JointDims& dims, Index begin, Index end, const Body& body) {
+void for_joint_rows(const JointDims& dims, Index begin, Index end, const Body& body) {
   Index at[max_rank] = {};
   Index from = 0;
   Index to = 0;
@@ -78,28 +78,28 @@ inline Index row_count(const JointDims& dims) noexcept {
 
 // Splits the elements of a joint layout among threads: body(from offset, to offset, count, from step, to step).
 template <class Body>
-void for_pieces(Threads threads, const JointDims& dims, const Body& body) {
-  constexpr Index piece_elements = 16 * 1024;
+void for_joint_pieces(Threads threads, const JointDims& dims, const Body& body) {
+  constexpr Index copy_piece = 16 * 1024;
   const int last = dims.rank - 1;
   const Index length = dims.extent[last];
   const Index rows = row_count(dims);
   if (rows * length == 0) return;
-  if (length >= 2 * piece_elements) {  // long rows: split them
-    const Index parts = (length + piece_elements - 1) / piece_elements;
+  if (length >= 2 * copy_piece) {  // long rows: split them
+    const Index parts = (length + copy_piece - 1) / copy_piece;
     threads.run(rows * parts, [&](Index piece, Scratch&) {
-      const Index begin = piece % parts * piece_elements;
-      const Index count = begin + piece_elements < length ? piece_elements : length - begin;
-      for_rows(dims, piece / parts, piece / parts + 1, [&](Index from, Index to) {
+      const Index begin = piece % parts * copy_piece;
+      const Index count = begin + copy_piece < length ? copy_piece : length - begin;
+      for_joint_rows(dims, piece / parts, piece / parts + 1, [&](Index from, Index to) {
         body(from + begin * dims.from[last], to + begin * dims.to[last], count, dims.from[last], dims.to[last]);
       });
     });
     return;
   }
-  const Index rows_per_piece = length >= piece_elements ? 1 : piece_elements / length;
+  const Index rows_per_piece = length >= copy_piece ? 1 : copy_piece / length;
   threads.run((rows + rows_per_piece - 1) / rows_per_piece, [&](Index piece, Scratch&) {
     const Index begin = piece * rows_per_piece;
     const Index end = begin + rows_per_piece < rows ? begin + rows_per_piece : rows;
-    for_rows(dims, begin, end, [&](Index from, Index to) { body(from, to, length, dims.from[last], dims.to[last]); });
+    for_joint_rows(dims, begin, end, [&](Index from, Index to) { body(from, to, length, dims.from[last], dims.to[last]); });
   });
 }
 
@@ -109,7 +109,7 @@ void for_pieces(Threads threads, const JointDims& dims, const Body& body) {
 // element once. Any element type. torch.Tensor.copy_.
 template <class T>
 void copy(Threads threads, const T* from, const Dims& from_dims, T* to, const Dims& to_dims) {
-  detail::for_pieces(threads, detail::join(from_dims, to_dims),
+  detail::for_joint_pieces(threads, detail::join(from_dims, to_dims),
                      [from, to](Index i, Index o, Index count, Index from_step, Index to_step) {
                        if (from_step == 1 && to_step == 1) {
                          std::memcpy(to + o, from + i, static_cast<std::size_t>(count) * sizeof(T));
@@ -136,7 +136,7 @@ void add_to(Threads threads, const T* from, const Dims& from_dims, T* to, const 
     }
     for (Index k = 0; k < count; ++k) to[o + k * to_step] += from[i + k * from_step];
   };
-  detail::for_pieces(sums ? Threads::serial() : threads, detail::join(from_dims, to_dims), add);
+  detail::for_joint_pieces(sums ? Threads::serial() : threads, detail::join(from_dims, to_dims), add);
 }
 
 }  // namespace aulos::inline AULOS_ISA::kernels

@@ -71,11 +71,11 @@ void binary(Threads threads, const T* a, const Dims& a_dims, const T* b, const D
     for (; k < count; ++k) py[k] = f(pa[k * a_step], pb[k * b_step]);
   };
   if (a_dims.dense() && b_dims.dense() && a_dims.same_extents(b_dims) && a_step == 1 && b_step == 1) {
-    constexpr Index piece_elements = 16 * 1024;
+    constexpr Index binary_piece = 16 * 1024;
     const Index count = rows * length;
-    threads.run((count + piece_elements - 1) / piece_elements, [&](Index piece, Scratch&) {
-      const Index begin = piece * piece_elements;
-      span(a + begin, b + begin, y + begin, begin + piece_elements < count ? piece_elements : count - begin);
+    threads.run((count + binary_piece - 1) / binary_piece, [&](Index piece, Scratch&) {
+      const Index begin = piece * binary_piece;
+      span(a + begin, b + begin, y + begin, begin + binary_piece < count ? binary_piece : count - begin);
     });
     return;
   }
@@ -97,11 +97,11 @@ struct Term {
 // y = constant + sum_i factor_i x_i over `count` dense elements, terms added in order. y may be one of the x.
 template <class T>
 void linear_combination(Threads threads, std::span<const Term<T>> terms, T constant, T* y, Index count) {
-  constexpr Index piece_elements = 16 * 1024;
+  constexpr Index binary_piece = 16 * 1024;
   constexpr Index width = simd::lanes<T>;
-  threads.run((count + piece_elements - 1) / piece_elements, [&](Index piece, Scratch&) {
-    Index k = piece * piece_elements;
-    const Index end = k + piece_elements < count ? k + piece_elements : count;
+  threads.run((count + binary_piece - 1) / binary_piece, [&](Index piece, Scratch&) {
+    Index k = piece * binary_piece;
+    const Index end = k + binary_piece < count ? k + binary_piece : count;
     for (; k + width <= end; k += width) {
       simd::Batch<T> sum(constant);
       for (const Term<T>& term : terms) sum = simd::fma(simd::Batch<T>(term.factor), simd::load(term.x + k), sum);

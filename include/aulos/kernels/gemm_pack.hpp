@@ -14,48 +14,81 @@
 namespace aulos::inline AULOS_ISA::kernels {
 namespace detail {
 
+// Pieces of up to 512 bytes of `width` rows at a time. Rows a multiple of 4 KiB apart share one set of the first-level
+// cache, where their misses wait for each other (half the rate, measured): those are copied first.
+template <int width, class T>
+class RowBlocks {
+ public:
+  static constexpr Index depth = static_cast<Index>(512 / sizeof(T));  // elements of a row in a block
+
+  explicit RowBlocks(Index ld) noexcept : ld_(ld), copies_(ld * static_cast<Index>(sizeof(T)) % 4096 == 0) {}
+
+  struct View {
+    const T* data;
+    Index ld;
+  };
+  View block(const T* p, Index rows, Index count) noexcept {
+    if (!copies_) return {p, ld_};
+    for (Index r = 0; r < rows; ++r) {
+      std::memcpy(buffer_ + r * stride, p + r * ld_, static_cast<std::size_t>(count) * sizeof(T));
+    }
+    return {buffer_, stride};
+  }
+
+ private:
+  static constexpr Index stride = depth + static_cast<Index>(64 / sizeof(T));
+
+  Index ld_;
+  bool copies_;
+  alignas(64) T buffer_[static_cast<std::size_t>(width * stride)];
+};
+
+// Lanes [0, lanes) of `count` <= a batch of k's, out [count][width]; stores whole batches. `most` >= lanes is what the
+// fast case holds.
+template <Index most, int width, class T>
+[[gnu::always_inline]] inline void pack_square(const T* p, Index lane_stride, Index lanes, Index count,
+                                               T* out) noexcept {
+  constexpr Index batch = simd::lanes<T>;
+  simd::Batch<T> column[static_cast<std::size_t>(batch)];
+  if (lanes >= most && count == batch) {
+    simd::load_transposed(p, lane_stride, most, batch, column);
+    AULOS_UNROLL for (Index e = 0; e < batch; ++e) simd::store(out + e * width, column[e]);
+  } else {
+    simd::load_transposed(p, lane_stride, std::clamp<Index>(lanes, 0, most), count, column);
+    for (Index e = 0; e < count; ++e) simd::store(out + e * width, column[e]);
+  }
+}
+
 // out [k][width] = the transpose of `lanes` <= width lines of k elements; lanes from `lanes` on are zero. Fast where
 // one of the strides is 1. May write up to one batch past the end where width is no multiple of a batch.
 template <int width, class T>
 void pack_strip(const T* p, Index lane_stride, Index k_stride, Index lanes, Index k, T* out) noexcept {
-  constexpr int batch = static_cast<int>(simd::lanes<T>), groups = (width + batch - 1) / batch;
-  constexpr int step = static_cast<int>(simd::transpose_width<T>);
-  Index begin = 0;
-  if (lanes == width && k_stride == 1) {
-    if constexpr (groups == 1 || width % batch == 0) {
-      // Whole cache lines of one group of rows at a time: rows a power of two apart share few cache sets.
-      constexpr int line = static_cast<int>(64 / sizeof(T)), rows = groups == 1 ? width : batch;
-      for (; begin + line <= k; begin += line) {
-        for (int g = 0; g < groups; ++g) {
-          AULOS_UNROLL for (int q = 0; q < line; q += step) {
-            simd::Batch<T> column[static_cast<std::size_t>(step)];
-            simd::load_transposed<rows>(p + g * batch * lane_stride + begin + q, lane_stride, column);
-            AULOS_UNROLL for (int e = 0; e < step; ++e) {
-              simd::store(out + (begin + q + e) * width + g * batch, column[e]);
-            }
-          }
+  constexpr Index batch = simd::lanes<T>, full = width / batch * batch;
+  if (k_stride == 1) {
+    RowBlocks<width, T> blocks(lane_stride);
+    for (Index begin = 0; begin < k; begin += blocks.depth) {
+      const Index end = std::min(begin + blocks.depth, k);
+      const auto rows = blocks.block(p + begin, lanes, end - begin);
+      for (Index q = begin; q < end; q += batch, out += batch * width) {
+        const T* from = rows.data + (q - begin);
+        const Index count = std::min(batch, end - q);
+        // From the last group down: what a store writes past its lanes is overwritten by a later one.
+        if constexpr (full < width) {
+          pack_square<width - full, width>(from + full * rows.ld, rows.ld, lanes - full, count, out + full);
+        }
+        for (Index g = full - batch; g >= 0; g -= batch) {
+          pack_square<batch, width>(from + g * rows.ld, rows.ld, lanes - g, count, out + g);
         }
       }
     }
-    for (; begin + step <= k; begin += step) {
-      simd::Batch<T> column[static_cast<std::size_t>(groups)][static_cast<std::size_t>(step)];
-      AULOS_UNROLL for (int g = 0; g < groups - 1; ++g) {
-        simd::load_transposed<batch>(p + g * batch * lane_stride + begin, lane_stride, column[g]);
-      }
-      simd::load_transposed<width - (groups - 1) * batch>(p + (groups - 1) * batch * lane_stride + begin, lane_stride,
-                                                          column[groups - 1]);
-      // In order: what a store writes past its lanes is overwritten by the next.
-      AULOS_UNROLL for (int e = 0; e < step; ++e) {
-        AULOS_UNROLL for (int g = 0; g < groups; ++g) simd::store(out + (begin + e) * width + g * batch, column[g][e]);
-      }
+  } else if (lane_stride == 1 && lanes == width) {
+    for (Index q = 0; q < k; ++q) std::memcpy(out + q * width, p + q * k_stride, width * sizeof(T));
+  } else {
+    for (Index q = 0; q < k; ++q) {
+      T* row = out + q * width;
+      for (Index lane = 0; lane < lanes; ++lane) row[lane] = p[lane * lane_stride + q * k_stride];
+      std::fill(row + lanes, row + width, T(0));
     }
-  } else if (lanes == width && lane_stride == 1) {
-    for (; begin < k; ++begin) std::memcpy(out + begin * width, p + begin * k_stride, width * sizeof(T));
-  }
-  for (; begin < k; ++begin) {
-    T* row = out + begin * width;
-    for (Index lane = 0; lane < lanes; ++lane) row[lane] = p[lane * lane_stride + begin * k_stride];
-    std::fill(row + lanes, row + width, T(0));
   }
 }
 

@@ -3,19 +3,11 @@
 
 #include <algorithm>
 
+#include "aulos/kernels/gemm_pack.hpp"
 #include "aulos/kernels/gemm_tile.hpp"
 #include "aulos/simd/transpose.hpp"
 
 namespace aulos::inline AULOS_ISA::kernels::detail {
-
-// One column of `lanes` <= gemm_cols rows of W at k: lane r = w[r * ldw].
-template <class T>
-inline void load_column(const T* w, Index ldw, Index lanes, simd::Batch<T> (&column)[2]) noexcept {
-  alignas(64) T buffer[static_cast<std::size_t>(gemm_cols<T>)] = {};
-  for (Index r = 0; r < lanes; ++r) buffer[r] = w[r * ldw];
-  column[0] = simd::load(buffer);
-  column[1] = simd::load(buffer + simd::lanes<T>);
-}
 
 // tile [rows, gemm_cols] = x [rows, k] times the transpose of W [lanes, k], lanes <= gemm_cols. The lanes are rows of
 // W, transposed in registers; memory-bound on W.
@@ -23,8 +15,8 @@ template <class T, int rows>
 [[gnu::noinline]] void multiply_rows(Index k, const T* x, Index ldx, const T* w, Index ldw, Index lanes,
                                      T* tile) noexcept {
   using Batch = simd::Batch<T>;
-  constexpr int width = static_cast<int>(simd::lanes<T>), step = static_cast<int>(simd::transpose_width<T>);
-  constexpr int line = static_cast<int>(64 / sizeof(T));
+  constexpr Index width = simd::lanes<T>;
+  RowBlocks<gemm_cols<T>, T> blocks(ldw);
   Batch sum[static_cast<std::size_t>(rows)][2];
   AULOS_UNROLL for (int i = 0; i < rows; ++i) sum[i][0] = sum[i][1] = Batch(T(0));
   Index begin = 0;
@@ -32,33 +24,31 @@ template <class T, int rows>
     Batch acc[static_cast<std::size_t>(rows)][2];
     AULOS_UNROLL for (int i = 0; i < rows; ++i) acc[i][0] = acc[i][1] = Batch(T(0));
     const Index end = begin + std::min(gemm_k_chunk, k - begin);
-    Index p = begin;
-    if (lanes == gemm_cols<T>) {
-      // Whole cache lines of half of the rows at a time: rows a power of two apart share few cache sets.
-      for (; p + line <= end; p += line) {
+    for (Index block = begin; block < end; block += blocks.depth) {
+      const Index block_end = std::min(block + blocks.depth, end);
+      const auto weight = blocks.block(w + block, lanes, block_end - block);
+      for (Index p = block; p < block_end; p += width) {
+        const Index count = std::min(width, block_end - p);
         AULOS_UNROLL for (int half = 0; half < 2; ++half) {
-#ifdef PF
-          for (int r = 0; r < width; ++r) __builtin_prefetch(w + (half * width + r) * ldw + p + PF);
-#endif
-          AULOS_UNROLL for (int q = 0; q < line; q += step) {
-            Batch column[static_cast<std::size_t>(step)];
-            simd::load_transposed<width>(w + half * width * ldw + p + q, ldw, column);
-            AULOS_UNROLL for (int e = 0; e < step; ++e) {
+          const T* from = weight.data + half * width * weight.ld + (p - block);
+          const Index used = std::clamp<Index>(lanes - half * width, 0, width);
+          Batch column[static_cast<std::size_t>(width)];
+          if (used == width && count == width) {
+            simd::load_transposed(from, weight.ld, width, width, column);
+            AULOS_UNROLL for (Index e = 0; e < width; ++e) {
               AULOS_UNROLL for (int i = 0; i < rows; ++i) {
-                acc[i][half] = simd::fma(Batch(x[i * ldx + p + q + e]), column[e], acc[i][half]);
+                acc[i][half] = simd::fma(Batch(x[i * ldx + p + e]), column[e], acc[i][half]);
+              }
+            }
+          } else {
+            simd::load_transposed(from, weight.ld, used, count, column);
+            for (Index e = 0; e < count; ++e) {
+              AULOS_UNROLL for (int i = 0; i < rows; ++i) {
+                acc[i][half] = simd::fma(Batch(x[i * ldx + p + e]), column[e], acc[i][half]);
               }
             }
           }
         }
-      }
-    }
-    for (; p < end; ++p) {
-      Batch column[2];
-      load_column(w + p, ldw, lanes, column);
-      AULOS_UNROLL for (int i = 0; i < rows; ++i) {
-        const Batch value(x[i * ldx + p]);
-        acc[i][0] = simd::fma(value, column[0], acc[i][0]);
-        acc[i][1] = simd::fma(value, column[1], acc[i][1]);
       }
     }
     AULOS_UNROLL for (int i = 0; i < rows; ++i) {

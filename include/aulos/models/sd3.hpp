@@ -14,7 +14,9 @@
 #include "aulos/conditioning/embeddings.hpp"
 #include "aulos/core/config.hpp"
 #include "aulos/core/context.hpp"
+#include "aulos/models/sd3_checkpoint.hpp"
 #include "aulos/models/sd3_config.hpp"
+#include "aulos/nn/load.hpp"
 #include "aulos/nn/module.hpp"
 #include "aulos/nn/patch_embed.hpp"
 #include "aulos/ops/patch.hpp"
@@ -137,6 +139,36 @@ struct SD3 {
         proj_out(of.width(), of.patch_size * of.patch_size * of.out_channels) {
     for (Index i = 0; i < of.num_layers; ++i)
       transformer_blocks.emplace_back(of, i + 1 == of.num_layers, of.dual_attention(i));
+  }
+
+  // From a checkpoint with diffusers' names, or a published single file (joint_blocks..., alone or below
+  // model.diffusion_model.). The configuration comes from the options, the file's metadata, or the shapes.
+  static SD3 load(const std::string& path, const SD3LoadOptions& options = {}) {
+    return load(io::Checkpoint::open(path, {.mode = options.mode}), options);
+  }
+  static SD3 load(const io::Checkpoint& checkpoint, const SD3LoadOptions& options = {}) {
+    const SD3Source source = sd3_source(checkpoint, options.prefix);
+    SD3 model(options.config ? *options.config : sd3_config_of(checkpoint, source));
+    const io::LoadOptions load_options{.prefix = source.prefix, .allow_unexpected = options.allow_unexpected};
+    if (source.layout == SD3Layout::single_file) {
+      const Index last = model.config.num_layers - 1;
+      nn::load_parameters(model, checkpoint, load_options,
+                          [last](const std::string& name) { return sd3_single_file_name(name, last); });
+    } else {
+      nn::load_parameters(model, checkpoint, load_options);
+    }
+    model.derive_buffers();
+    return model;
+  }
+
+  // With diffusers' names, and the configuration as `config` in the metadata.
+  void save(const std::string& path, Dtype dtype = dtype_of<T>) const {
+    nn::save_parameters(*this, path, dtype, {{"format", "pt"}, {"config", config.to_json()}});
+  }
+
+  // Computes the table of positions where it has no values yet.
+  void derive_buffers() {
+    if (!pos_embed.pos_embed.ready()) pos_embed.derive_positions(config.sample_size / config.patch_size);
   }
 
   Tensor<T, 4> operator()(Context& context, Input<T, 4> latent, Input<T, 3> prompt, Input<T, 2> pooled,

@@ -10,10 +10,13 @@
 
 namespace aulos::inline AULOS_ISA::nn {
 
+// Derived buffers are left alone: whoever derives them fills them.
+
 // Every parameter N(0, std^2). Streams follow the order of the walk, so that equal seeds give equal models.
 template <Module M>
 void initialise_normal(M& module, Random& random, double std) {
   for_each_parameter(module, [&](const auto& p) {
+    if (p.role != Role::parameter) return;
     auto* x = p.data();
     random.normal(x, p.count());
     using T = std::remove_reference_t<decltype(*x)>;
@@ -26,6 +29,7 @@ void initialise_normal(M& module, Random& random, double std) {
 template <Module M>
 void initialise_uniform(M& module, Random& random, double vector_value = 0) {
   for_each_parameter(module, [&](const auto& p) {
+    if (p.role != Role::parameter) return;
     auto* x = p.data();
     using T = std::remove_reference_t<decltype(*x)>;
     if (p.shape.size() < 2) {
@@ -43,6 +47,7 @@ void initialise_uniform(M& module, Random& random, double vector_value = 0) {
 template <Module M>
 void zero(M& module) {
   for_each_parameter(module, [&](const auto& p) {
+    if (p.role != Role::parameter) return;
     auto* x = p.data();
     for (Index i = 0; i < p.count(); ++i) x[i] = 0;
   });

@@ -1,6 +1,7 @@
 // Filling a module from a checkpoint, and writing one.
 #pragma once
 
+#include <algorithm>
 #include <span>
 #include <string>
 #include <utility>
@@ -14,22 +15,67 @@
 
 namespace aulos::inline AULOS_ISA::nn {
 
-// Loads every parameter of `module` by its official name. All or nothing: when names are missing or unexpected, or
-// shapes or dtypes do not fit, a CheckpointError lists them all and the module is as before.
-template <Module M>
-void load_parameters(M& module, const io::Checkpoint& checkpoint, const io::LoadOptions& options = {}) {
-  std::vector<io::WantedTensor> wanted;
+// Where a checkpoint of another layout keeps a parameter: rows of a stored tensor that is cut into `parts` equal blocks
+// of rows, of which `take` lists the parameter's own, in order. {"qkv.weight", 3, {1}} are the keys of fused
+// projections,
+// {"final.weight", 2, {1, 0}} has its halves exchanged.
+struct StoredAs {
+  std::string name;
+  Index parts = 1;
+  std::vector<Index> take = {0};
+};
+
+namespace detail {
+
+// Reads the blocks of rows that make up one parameter.
+template <Real T>
+void read_stored(const io::Checkpoint& checkpoint, const io::TensorInfo& info, const StoredAs& stored, T* out,
+                 Index count) {
+  if (stored.parts == 1) return checkpoint.read(info, out, count);
+  std::vector<T> whole(static_cast<std::size_t>(info.count));
+  checkpoint.read(info, whole.data(), info.count);
+  const Index block = info.count / stored.parts;
+  for (std::size_t i = 0; i < stored.take.size(); ++i)
+    std::copy_n(whole.data() + stored.take[i] * block, block, out + static_cast<Index>(i) * block);
+}
+
+}  // namespace detail
+
+// Loads every parameter of `module` by its official name, or from where stored_as(name) says that another layout keeps
+// it. All or nothing: when names are missing or unexpected, or shapes or dtypes do not fit, a CheckpointError lists
+// them all and the module is as before. A derived buffer that the checkpoint lacks stays without values.
+template <Module M, class Rename>
+void load_parameters(M& module, const io::Checkpoint& checkpoint, const io::LoadOptions& options,
+                     const Rename& stored_as) {
+  std::vector<StoredAs> places;
+  std::vector<io::WantedTensor> wanted;  // each stored tensor once
+  std::vector<std::size_t> wanted_at;
   for_each_parameter(module, [&](const auto& p) {
-    const auto presence = p.role == Role::parameter ? io::Presence::required : io::Presence::optional;
-    wanted.push_back({p.name, p.shape, presence});
+    places.push_back(stored_as(p.name));
+    const StoredAs& place = places.back();
+    std::size_t at = 0;
+    while (at < wanted.size() && (place.parts == 1 || wanted[at].name != place.name)) ++at;
+    if (place.parts == 1) at = wanted.size();
+    wanted_at.push_back(at);
+    if (at < wanted.size()) return;
+    std::vector<Index> shape = p.shape;
+    if (place.parts > 1) shape[0] = shape[0] / static_cast<Index>(place.take.size()) * place.parts;
+    wanted.push_back({place.name, shape, p.role == Role::parameter ? io::Presence::required : io::Presence::optional});
   });
   const std::vector<const io::TensorInfo*> found = io::match(wanted, checkpoint, options);
   M loaded = module;  // filled beside the module: a read error leaves it alone
   std::size_t i = 0;
   for_each_parameter(loaded, [&](const auto& p) {
-    if (const io::TensorInfo* info = found[i++]) checkpoint.read(*info, p.data(), p.count());
+    if (const io::TensorInfo* info = found[wanted_at[i]])
+      detail::read_stored(checkpoint, *info, places[i], p.data(), p.count());
+    ++i;
   });
   module = std::move(loaded);
+}
+
+template <Module M>
+void load_parameters(M& module, const io::Checkpoint& checkpoint, const io::LoadOptions& options = {}) {
+  load_parameters(module, checkpoint, options, [](const std::string& name) { return StoredAs{.name = name}; });
 }
 
 // Writes every parameter under its official name, converted to `dtype` (F32, F64, BF16, F16). The old file, if any, is

@@ -52,13 +52,14 @@ inline const char* name_of(Activation activation) noexcept {
 
 namespace any {
 
+// All elements of a dense tensor as one row.
 template <Real T>
 kernels::Rows<const T> one_row(const AnyTensor<T>& x) {
-  return {x.data(), 1, x.count(), x.count()};
+  return {x.data(), x.count()};
 }
 template <Real T>
 kernels::Rows<T> one_row_out(const AnyTensor<T>& x) {
-  return {x.mutable_data(), 1, x.count(), x.count()};
+  return {x.mutable_data(), x.count()};
 }
 
 template <Real T>
@@ -79,7 +80,7 @@ AnyTensor<T> apply(AnyTensor<T>&& x, Activation activation) {
   }
   op.run(cost_per_element<T>(y.count(), 10, 2), [&](Threads threads) {
     with_activation(activation, [&](auto f) {
-      kernels::activation<T>(threads, one_row(from.empty() ? y : from), one_row_out(y), f);
+      kernels::activate<T>(threads, 1, y.count(), one_row(from.empty() ? y : from), one_row_out(y), f);
     });
   });
   if (op.recording()) {
@@ -90,7 +91,7 @@ AnyTensor<T> apply(AnyTensor<T>&& x, Activation activation) {
       AnyTensor<T> dx = back.like(g);
       back.run(cost_per_element<T>(g.count(), 20, 3), [&](Threads threads) {
         with_activation(activation, [&](auto f) {
-          kernels::activation_backward<T>(threads, one_row(from), one_row(g), one_row_out(dx), f);
+          kernels::activate_backward<T>(threads, 1, g.count(), one_row(from), one_row(g), one_row_out(dx), f);
         });
       });
       tape.give(gx, std::move(dx));

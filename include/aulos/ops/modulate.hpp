@@ -18,7 +18,7 @@ struct RowsOf {
   AnyTensor<T> tensor;  // x itself, or a dense copy where its rows have no common stride
   Index stride = 0;
 
-  kernels::Rows<const T> in() const { return {tensor.data(), tensor.rows(), tensor.last(), stride}; }
+  kernels::Rows<const T> in() const { return {tensor.data(), stride}; }
 };
 
 template <Real T>
@@ -28,9 +28,16 @@ RowsOf<T> rows_of(const Op& op, const AnyTensor<T>& x) {
   return {op.dense(x), x.last()};
 }
 
+// The rows of a dense tensor, to read or to write; none where it is absent.
+template <Real T>
+kernels::Rows<const T> dense_rows(const AnyTensor<T>& x) {
+  if (x.empty()) return {};
+  return {x.data(), x.last()};
+}
 template <Real T>
 kernels::Rows<T> rows_out(const AnyTensor<T>& y) {
-  return {y.mutable_data(), y.rows(), y.last(), y.last()};
+  if (y.empty()) return {};
+  return {y.mutable_data(), y.last()};
 }
 
 // A modulation part seen from the tokens: which of its rows belongs to token row r.
@@ -40,9 +47,14 @@ struct ModulationPart {
   Index stride = 0;
   Index rows_per_row = 1;
 
-  kernels::ModulationRows<T> rows() const {
+  kernels::SharedRows<const T> rows() const {
     if (tensor.empty()) return {};
     return {tensor.data(), stride, rows_per_row};
+  }
+  // The same rows of a dense gradient.
+  kernels::SharedRows<T> gradient(const AnyTensor<T>& of) const {
+    if (of.empty()) return {};
+    return {of.mutable_data(), of.last(), rows_per_row};
   }
 };
 
@@ -65,19 +77,10 @@ ModulationPart<T> modulation_part(const Op& op, const char* name, const AnyTenso
   return {rows.tensor, rows.stride, per_token ? 1 : tokens};
 }
 
-// The gradient of a modulation part: the sum over its token rows of a (* b).
+// A fresh tensor for a gradient that somebody asks for, else an empty one.
 template <Real T>
-void give_modulation(GradTape& tape, const Ghost<T>& part, Index rows_per_row, const AnyTensor<T>& a,
-                     const AnyTensor<T>& b) {
-  if (!part) return;
-  AnyTensor<T> sum = tape.context().template empty_any<T>(part.dims);
-  tape.context().run("modulate_backward", cost_per_element<T>(a.count(), 2, 2), [&](Threads threads) {
-    const kernels::Rows<const T> second =
-        b.empty() ? kernels::Rows<const T>{} : kernels::Rows<const T>{b.data(), b.rows(), b.last(), b.last()};
-    kernels::grouped_column_sum<T>(threads, {a.data(), a.rows(), a.last(), a.last()}, second, rows_per_row,
-                                   sum.mutable_data());
-  });
-  tape.give(part, std::move(sum));
+AnyTensor<T> wanted(Context& context, const Ghost<T>& of) {
+  return of ? context.empty_any<T>(of.dims) : AnyTensor<T>{};
 }
 
 // y = x (1 + scale) + shift; either part may be absent.
@@ -89,14 +92,21 @@ AnyTensor<T> modulate(const AnyTensor<T>& x, const AnyTensor<T>& shift, const An
   const RowsOf<T> in = rows_of(op, x);
   AnyTensor<T> y = op.like(x);
   op.run(cost_per_element<T>(x.count(), 2, 2), [&](Threads threads) {
-    kernels::modulate<T>(threads, in.in(), by_shift.rows(), by_scale.rows(), rows_out(y));
+    kernels::modulate<T>(threads, x.rows(), x.last(), in.in(), by_scale.rows(), by_shift.rows(), rows_out(y));
   });
   if (op.recording()) {
-    op.record(y, [x = op.dense(x), by_shift, by_scale, gx = op.ghost(x), gshift = op.ghost(shift),
-                  gscale = op.ghost(scale)](GradTape& tape, AnyTensor<T> gy) {
-      give_modulation(tape, gshift, by_shift.rows_per_row, gy, {});
-      give_modulation(tape, gscale, by_scale.rows_per_row, gy, x);
-      if (gx) tape.give(gx, modulate(gy, {}, by_scale.tensor));
+    op.record(y, [in, by_shift, by_scale, gx = op.ghost(x), gshift = op.ghost(shift), gscale = op.ghost(scale)](
+                     GradTape& tape, AnyTensor<T> gy) {
+      AnyTensor<T> dx = wanted(tape.context(), gx);
+      AnyTensor<T> dshift = wanted(tape.context(), gshift);
+      AnyTensor<T> dscale = wanted(tape.context(), gscale);
+      tape.context().run("modulate_backward", cost_per_element<T>(gy.count(), 4, 3), [&](Threads threads) {
+        kernels::modulate_backward<T>(threads, gy.rows(), gy.last(), in.in(), by_scale.rows(), dense_rows(gy),
+                                      rows_out(dx), by_scale.gradient(dscale), by_shift.gradient(dshift));
+      });
+      tape.give(gx, std::move(dx));
+      tape.give(gshift, std::move(dshift));
+      tape.give(gscale, std::move(dscale));
     });
   }
   return op.result(std::move(y));
@@ -116,27 +126,25 @@ AnyTensor<T> gated_residual(AnyTensor<T>&& residual, const AnyTensor<T>& gate, c
   AnyTensor<T> y = op.reuse(std::move(residual));
   op.run(cost_per_element<T>(f.count(), 2, 3), [&](Threads threads) {
     const kernels::Rows<T> out = rows_out(y);
-    const kernels::Rows<const T> from =
-        in_place ? kernels::Rows<const T>{out.data, out.rows, out.cols, out.stride} : base.in();
-    kernels::gated_residual<T>(threads, from, by.rows(), in.in(), out);
+    kernels::gated_residual<T>(threads, f.rows(), f.last(), in_place ? kernels::Rows<const T>(out) : base.in(),
+                               by.rows(), in.in(), out);
   });
   if (op.recording()) {
-    op.record(
-        y, [f = op.dense(f), by, gresidual, ggate = op.ghost(gate), gf = op.ghost(f)](GradTape& tape, AnyTensor<T> gy) {
-          give_modulation(tape, ggate, by.rows_per_row, gy, f);
-          if (gf) {
-            if (by.tensor.empty()) {
-              tape.give(gf, gy);
-            } else {
-              AnyTensor<T> df = tape.context().template empty_any<T>(gy.dims());
-              tape.context().run("modulate_backward", cost_per_element<T>(gy.count(), 1, 2), [&](Threads threads) {
-                kernels::gated<T>(threads, {gy.data(), gy.rows(), gy.last(), gy.last()}, by.rows(), rows_out(df));
-              });
-              tape.give(gf, std::move(df));
-            }
-          }
-          tape.give(gresidual, std::move(gy));
+    op.record(y, [in, by, gresidual, ggate = op.ghost(gate), gf = op.ghost(f)](GradTape& tape, AnyTensor<T> gy) {
+      if (by.tensor.empty()) {
+        tape.give(gf, gy);
+      } else if (gf || ggate) {
+        AnyTensor<T> df = wanted(tape.context(), gf);
+        AnyTensor<T> dgate = wanted(tape.context(), ggate);
+        tape.context().run("gated_residual_backward", cost_per_element<T>(gy.count(), 3, 3), [&](Threads threads) {
+          kernels::gated_residual_backward<T>(threads, gy.rows(), gy.last(), by.rows(), in.in(), dense_rows(gy),
+                                              rows_out(df), by.gradient(dgate));
         });
+        tape.give(gf, std::move(df));
+        tape.give(ggate, std::move(dgate));
+      }
+      tape.give(gresidual, std::move(gy));
+    });
   }
   return op.result(std::move(y));
 }

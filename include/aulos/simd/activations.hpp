@@ -81,7 +81,7 @@ inline V sigmoid(V x) noexcept {
   return select(x < V(Lane<V>(0)), e, one) / (one + e);
 }
 
-// x sigmoid(x) to 3 ULP.
+// x sigmoid(x) to 4 ULP.
 template <Vec V>
 inline V silu(V x) noexcept {
   const V one(Lane<V>(1)), zero(Lane<V>(0));
@@ -90,7 +90,8 @@ inline V silu(V x) noexcept {
   return select(negative, x * e.shifted, x) / (one + e.plain) * select(negative, V(detail::Decay<V>::unshift), one);
 }
 
-// x Phi(x), Phi the distribution function of the normal distribution (torch gelu, approximate="none").
+// x Phi(x), Phi the distribution function of the normal distribution, to 4 eps max(|gelu(x)|, 2^-20 |x|)
+// (torch gelu, approximate="none").
 template <Vec V>
 inline V gelu(V x) noexcept {
   using C = detail::ErfConstants<Lane<V>>;
@@ -100,7 +101,8 @@ inline V gelu(V x) noexcept {
   return x * select(x < zero, tail, one - tail);
 }
 
-// x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 (torch gelu, approximate="tanh").
+// x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, to 4 eps max(|gelu(x)|, 2^-20 |x|) (torch gelu,
+// approximate="tanh").
 template <Vec V>
 inline V gelu_tanh(V x) noexcept {
   const V one(Lane<V>(1));

@@ -64,7 +64,8 @@ class Batch {
   Batch& operator-=(Batch b) noexcept { return *this = *this - b; }
   Batch& operator*=(Batch b) noexcept { return *this = *this * b; }
   Batch& operator/=(Batch b) noexcept { return *this = *this / b; }
-  Batch operator-() const noexcept { return -native_; }
+  // By the sign bit, so that -0 comes of 0 (xsimd subtracts from 0).
+  Batch operator-() const noexcept { return native_ ^ Native(T(-0.0)); }
 
   friend Batch operator+(Batch a, Batch b) noexcept { return a.native_ + b.native_; }
   friend Batch operator-(Batch a, Batch b) noexcept { return a.native_ - b.native_; }
@@ -161,7 +162,25 @@ inline V fma(V a, V b, V c) noexcept {
 // c - a * b.
 template <Vec V>
 inline V fnma(V a, V b, V c) noexcept {
-  return simd::fma(-a, b, c);
+  if constexpr (!is_batch<V>) {
+    return simd::fma(-a, b, c);
+#if defined(__AVX512F__)
+  } else if constexpr (std::is_same_v<V, Batch<float>>) {
+    return V(_mm512_fnmadd_ps(a.native(), b.native(), c.native()));
+  } else {
+    return V(_mm512_fnmadd_pd(a.native(), b.native(), c.native()));
+#elif defined(__aarch64__)
+  } else if constexpr (std::is_same_v<V, Batch<float>>) {
+    return V(vfmsq_f32(c.native(), a.native(), b.native()));
+  } else {
+    return V(vfmsq_f64(c.native(), a.native(), b.native()));
+#else
+  } else if constexpr (has_fma) {
+    return xsimd::fnma(a.native(), b.native(), c.native());
+  } else {
+    return simd::fma(-a, b, c);
+#endif
+  }
 }
 
 template <Vec V>

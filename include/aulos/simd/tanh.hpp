@@ -37,9 +37,9 @@ inline V tanh(V x) noexcept {
   using C = detail::TanhConstants<T>;
   const V a = raw_min(V(C::one), simd::abs(x));
   const V large = V(T(1)) - V(T(2)) / (exp_normal(a + a) + V(T(1)));
-  const V square = x * x;
-  const V small = fma(x * square, horner(square, C::small), x);
-  return select(a < V(T(0.625)), small, simd::copysign(large, x));
+  const V square = a * a;
+  const V small = fma(a * square, horner(square, C::small), a);
+  return simd::copysign(select(a < V(T(0.625)), small, large), x);
 }
 
 }  // namespace aulos::inline AULOS_ISA::simd

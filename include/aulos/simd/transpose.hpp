@@ -1,85 +1,78 @@
-// Loads a block of rows transposed: what packs a matrix whose rows are contiguous into lanes that run across its rows.
+// Loads a square block of rows transposed: what packs a matrix whose rows are contiguous into lanes across its rows.
 #pragma once
 
 #include <bit>
-#include <cstring>
+#include <cstddef>
 #include <utility>
 
 #include "aulos/simd/batch.hpp"
 
 namespace aulos::inline AULOS_ISA::simd {
 
-// Columns that load_transposed reads at once: 16 bytes of each row.
-template <class T>
-inline constexpr Index transpose_width = static_cast<Index>(16 / sizeof(T));
-
 namespace detail {
 
-template <class T, std::size_t bytes>
-struct Wide {
-  typedef T Type __attribute__((vector_size(bytes)));
+// A batch as the compiler's own vector, whose shuffles by constant indices are the best there are for the target.
+template <class T>
+struct Shuffled {
+  typedef T Type __attribute__((vector_size(sizeof(T) * static_cast<std::size_t>(lanes<T>))));
 };
-template <class T, std::size_t bytes>
-using WideOf = typename Wide<T, bytes>::Type;  // a compiler vector: any width, shuffled by constant indices
+template <class T>
+using Shuffle = typename Shuffled<T>::Type;
 
-template <class T, std::size_t bytes, std::size_t... i>
-inline WideOf<T, 2 * bytes> concat(WideOf<T, bytes> a, WideOf<T, bytes> b, std::index_sequence<i...>) noexcept {
-  return __builtin_shufflevector(a, b, static_cast<int>(i)...);
-}
-
-// Within each 16 bytes: a and b interleaved, of their lower (half = 0) or upper (half = 1) halves.
-template <class T, int half, std::size_t bytes, std::size_t... i>
-inline WideOf<T, bytes> zip(WideOf<T, bytes> a, WideOf<T, bytes> b, std::index_sequence<i...>) noexcept {
-  constexpr int width = static_cast<int>(transpose_width<T>), n = static_cast<int>(sizeof...(i));
+// In each 16 bytes: the lower (half = 0) or upper (half = 1) halves of a and b, interleaved.
+template <class T, int half, std::size_t... i>
+inline Shuffle<T> interleave(Shuffle<T> a, Shuffle<T> b, std::index_sequence<i...>) noexcept {
+  constexpr int width = static_cast<int>(16 / sizeof(T)), all = static_cast<int>(sizeof...(i));
   return __builtin_shufflevector(a, b,
                                  (static_cast<int>(i) / width * width + half * width / 2 +
-                                  static_cast<int>(i) % width / 2 + static_cast<int>(i) % 2 * n)...);
+                                  static_cast<int>(i) % width / 2 + static_cast<int>(i) % 2 * all)...);
 }
 
-// 16 bytes of each of `bytes / 16` rows, `step` rows apart; rows from `rows` on are zero and are not read.
-template <class T, std::size_t bytes, int rows, int row, int step>
-inline WideOf<T, bytes> gather_rows(const T* p, Index ld) noexcept {
-  if constexpr (bytes == 16) {
-    WideOf<T, 16> x = {};
-    if constexpr (row < rows) std::memcpy(&x, p + row * ld, 16);
-    return x;
-  } else {
-    constexpr int half = static_cast<int>(bytes / 32) * step;
-    return concat<T, bytes / 2>(gather_rows<T, bytes / 2, rows, row, step>(p, ld),
-                                gather_rows<T, bytes / 2, rows, row + half, step>(p, ld),
-                                std::make_index_sequence<bytes / sizeof(T)>{});
-  }
+// Every second 16 bytes of a, then of b, from the first (odd = 0) or the second (odd = 1) on.
+template <class T, int odd, std::size_t... i>
+inline Shuffle<T> every_second(Shuffle<T> a, Shuffle<T> b, std::index_sequence<i...>) noexcept {
+  constexpr int width = static_cast<int>(16 / sizeof(T));
+  return __builtin_shufflevector(
+      a, b, (static_cast<int>(i) / width * 2 * width + odd * width + static_cast<int>(i) % width)...);
 }
 
 }  // namespace detail
 
-// column[e], lane r = p[r * ld + e] for r < rows (<= lanes) and e < transpose_width; the other lanes are zero. Reads
-// 16 bytes of each row and shuffles within 16 bytes only (log2(transpose_width) shuffles per column).
-template <int rows, class T>
-inline void load_transposed(const T* p, Index ld, Batch<T> (&column)[static_cast<std::size_t>(transpose_width<T>)]) {
-  constexpr std::size_t bytes = sizeof(T) * static_cast<std::size_t>(lanes<T>);
-  constexpr int width = static_cast<int>(transpose_width<T>);
-  static_assert(rows >= 1 && rows <= lanes<T>);
-  using Lanes = std::make_index_sequence<static_cast<std::size_t>(lanes<T>)>;
+// column[c], lane r = p[r * ld + c] for r < rows and c < cols (both <= lanes), zero elsewhere; nothing else is read.
+// With constant rows and cols: one load per row and log2(lanes) shuffles per column.
+template <class T>
+[[gnu::always_inline]] inline void load_transposed(const T* p, Index ld, Index rows, Index cols,
+                                                   Batch<T> (&column)[static_cast<std::size_t>(lanes<T>)]) noexcept {
+  constexpr int all = static_cast<int>(lanes<T>), width = static_cast<int>(16 / sizeof(T)), blocks = all / width;
+  constexpr auto each = std::make_index_sequence<static_cast<std::size_t>(all)>{};
   using Register = typename Batch<T>::Native::register_type;
-  auto lo = [](auto a, auto b) { return detail::zip<T, 0, bytes>(a, b, Lanes{}); };
-  auto hi = [](auto a, auto b) { return detail::zip<T, 1, bytes>(a, b, Lanes{}); };
-  auto batch = [](detail::WideOf<T, bytes> x) {
-    return Batch<T>(typename Batch<T>::Native(std::bit_cast<Register>(x)));
-  };
-  const auto x0 = detail::gather_rows<T, bytes, rows, 0, width>(p, ld);
-  const auto x1 = detail::gather_rows<T, bytes, rows, 1, width>(p, ld);
-  if constexpr (width == 2) {
-    column[0] = batch(lo(x0, x1));
-    column[1] = batch(hi(x0, x1));
-  } else {
-    const auto x2 = detail::gather_rows<T, bytes, rows, 2, width>(p, ld);
-    const auto x3 = detail::gather_rows<T, bytes, rows, 3, width>(p, ld);
-    const auto even0 = lo(x0, x2), even1 = hi(x0, x2), odd0 = lo(x1, x3), odd1 = hi(x1, x3);
-    column[0] = batch(lo(even0, odd0));
-    column[1] = batch(hi(even0, odd0));
-    column[2] = batch(lo(even1, odd1));
-    column[3] = batch(hi(even1, odd1));
+  detail::Shuffle<T> x[static_cast<std::size_t>(all)], y[static_cast<std::size_t>(all)];
+  AULOS_UNROLL for (int r = 0; r < all; ++r) {
+    const Batch<T> row = r >= rows ? Batch<T>(T(0)) : cols == all ? load(p + r * ld) : load_partial(p + r * ld, cols);
+    x[r] = std::bit_cast<detail::Shuffle<T>>(static_cast<Register>(row.native()));
+  }
+  // Transpose within each 16 bytes: log2(width) times, row i meets row i + width / 2 of its `width` rows.
+  AULOS_UNROLL for (int stage = 1; stage < width; stage *= 2) {
+    AULOS_UNROLL for (int i = 0; i < all; i += 2) {
+      const int upper = i / width * width + i % width / 2;
+      y[i] = detail::interleave<T, 0>(x[upper], x[upper + width / 2], each);
+      y[i + 1] = detail::interleave<T, 1>(x[upper], x[upper + width / 2], each);
+    }
+    AULOS_UNROLL for (int i = 0; i < all; ++i) x[i] = y[i];
+  }
+  // Then the 16-byte blocks: x[q * width + c] holds, for the rows of group q, columns c, width + c, 2 width + c, ...
+  AULOS_UNROLL for (int stage = 1; stage < blocks; stage *= 2) {
+    AULOS_UNROLL for (int c = 0; c < width; ++c) {
+      AULOS_UNROLL for (int q = 0; q < blocks; q += 2) {
+        const auto a = x[q * width + c], b = x[(q + 1) * width + c];
+        y[q / 2 * width + c] = detail::every_second<T, 0>(a, b, each);
+        y[(q / 2 + blocks / 2) * width + c] = detail::every_second<T, 1>(a, b, each);
+      }
+    }
+    AULOS_UNROLL for (int i = 0; i < all; ++i) x[i] = y[i];
+  }
+  AULOS_UNROLL for (int c = 0; c < all; ++c) {
+    column[c] = Batch<T>(typename Batch<T>::Native(std::bit_cast<Register>(x[c])));
   }
 }
 

@@ -11,14 +11,7 @@
 #include <thread>
 
 #include "tests/special/thread_lifetime/work.hpp"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define AULOS_TEST_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define AULOS_TEST_SANITIZED 1
-#endif
-#endif
+#include "tests/support/sanitized.hpp"
 
 namespace {
 
@@ -52,7 +45,7 @@ aulos::ThreadTeam namespace_static(1);
 
 }  // namespace
 
-#if !defined(AULOS_TEST_SANITIZED)
+#if !AULOS_TEST_SANITIZED
 void* operator new(std::size_t size) {
   ++allocations;
   if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
@@ -66,13 +59,10 @@ int main(int argc, char** argv) {
   if (argc != 3) return 2;
   const std::string_view way = argv[1];
   if (way == "no_thread_before_main") {
-#if defined(AULOS_TEST_SANITIZED)
-    return 77;  // the sanitizer has threads of its own
-#else
+    if (AULOS_TEST_SANITIZED) return 77;  // the sanitizer has threads of its own
     const long before = threads_of_process();
     aulos::ThreadTeam team(3);
     return verdict(before == 1 && threads_of_process() == 3 && works(team));
-#endif
   }
   if (way == "function_static") return verdict(works(function_static()));
   if (way == "namespace_static") {

@@ -1,0 +1,226 @@
+// Attention against Eigen's products and softmax, head by head, on the same numbers: both run in turn in one process,
+// with the rate of an FMA loop beside them. Time = median of ours; counters: GFLOP/s (of the unmasked half where
+// causal), Eigen's time divided by ours, share of the FMA rate.
+// g++ 12 reports its own _mm512_undefined_*() as uninitialized wherever Eigen uses them.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
+
+#include <benchmark/benchmark.h>
+
+#include <Eigen/Core>
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "aulos/kernels/attention.hpp"
+#include "aulos/kernels/attention_backward.hpp"
+
+namespace {
+
+namespace kernels = aulos::kernels;
+using aulos::Index;
+using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+using Map = Eigen::Map<Matrix>;
+using ConstMap = Eigen::Map<const Matrix>;
+
+double median(std::vector<double> x) {
+  std::nth_element(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(x.size() / 2), x.end());
+  return x[x.size() / 2];
+}
+
+template <class F>
+double seconds(const F& f) {
+  const auto begin = std::chrono::steady_clock::now();
+  f();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+// One core's rate of independent fused multiply-adds, in FLOP/s.
+double fma_rate() {
+  using Batch = aulos::simd::Batch<float>;
+  constexpr int steps = 20000;
+  Batch sum[12];
+  AULOS_UNROLL
+  for (int i = 0; i < 12; ++i) sum[i] = Batch(static_cast<float>(i));
+  Batch a(0.999f), b(1e-9f);
+  benchmark::DoNotOptimize(a);
+  benchmark::DoNotOptimize(b);
+  const double time = seconds([&] {
+    for (int step = 0; step < steps; ++step) {
+      AULOS_UNROLL
+      for (int i = 0; i < 12; ++i) sum[i] = aulos::simd::fma(a, sum[i], b);
+    }
+  });
+  AULOS_UNROLL
+  for (int i = 0; i < 12; ++i) benchmark::DoNotOptimize(sum[i]);
+  return 2.0 * 12 * steps * static_cast<double>(aulos::simd::lanes<float>) / time;
+}
+
+std::vector<float> fill(Index count, std::uint32_t seed) {
+  std::vector<float> x(static_cast<std::size_t>(count));
+  for (float& v : x) {
+    seed = seed * 1664525u + 1013904223u;
+    v = static_cast<float>(seed >> 8) * 0x1p-22f - 2.0f;
+  }
+  return x;
+}
+
+enum class Kind { full, causal };
+enum class Pass { forward, backward };
+
+struct Case {
+  const char* name;
+  Index heads, nq, nk, width;
+  Kind kind = Kind::full;
+};
+
+// Heads one after another, so that Eigen gets dense matrices.
+struct Data {
+  Case c;
+  std::vector<float> q, k, v, dout, out, lse, dq, dk, dv;
+
+  explicit Data(const Case& of)
+      : c(of),
+        q(fill(c.heads * c.nq * c.width, 1)),
+        k(fill(c.heads * c.nk * c.width, 2)),
+        v(fill(c.heads * c.nk * c.width, 3)),
+        dout(fill(c.heads * c.nq * c.width, 4)),
+        out(q.size()),
+        lse(static_cast<std::size_t>(c.heads * c.nq)),
+        dq(q.size()),
+        dk(k.size()),
+        dv(k.size()) {}
+
+  float scale() const { return 1.0f / std::sqrt(static_cast<float>(c.width)); }
+
+  void ours(aulos::ThreadTeam& team, Pass pass) {
+    const kernels::AttentionShape shape{1, c.heads, c.heads, c.width, c.width, scale()};
+    const auto rows = [&](auto* p, Index n, Index width) { return kernels::heads_major(p, n, c.heads, width); };
+    const kernels::AttentionSide<float> side[] = {
+        {c.nq, c.nk, rows(std::as_const(q).data(), c.nq, c.width), rows(std::as_const(k).data(), c.nk, c.width),
+         rows(std::as_const(v).data(), c.nk, c.width), rows(out.data(), c.nq, c.width), rows(lse.data(), c.nq, 1)}};
+    const kernels::AttentionSideGradients<float> gradients[] = {{rows(std::as_const(dout).data(), c.nq, c.width),
+                                                                 {},
+                                                                 {rows(dq.data(), c.nq, c.width)},
+                                                                 {rows(dk.data(), c.nk, c.width)},
+                                                                 {rows(dv.data(), c.nk, c.width)}}};
+    const auto run = [&](const auto& mask) {
+      if (pass == Pass::forward) {
+        kernels::attention<float>(team.threads(kernels::attention_scratch<float>(shape, c.nq, c.nk)), shape, side,
+                                  mask);
+      } else {
+        const auto scratch = kernels::attention_backward_scratch<float>(shape, c.nq, c.nk);
+        kernels::attention_backward<float>(team.threads(scratch), shape, side, gradients, mask);
+      }
+    };
+    if (c.kind == Kind::causal) {
+      run(kernels::causal(kernels::Causality::top_left, c.nq, c.nk));
+    } else {
+      run(kernels::NoMask{});
+    }
+  }
+
+  // The weights of one head, normalised.
+  void eigen_weights(Index h, Matrix& p) const {
+    const ConstMap eq(q.data() + h * c.nq * c.width, c.nq, c.width), ek(k.data() + h * c.nk * c.width, c.nk, c.width);
+    p.noalias() = scale() * eq * ek.transpose();
+    for (Index i = 0; i < c.nq; ++i) {
+      const Index seen = c.kind == Kind::causal ? std::min(c.nk, i + 1) : c.nk;
+      p.row(i).tail(c.nk - seen).setZero();
+      auto row = p.row(i).head(seen).array();
+      row = (row - row.maxCoeff()).exp();
+      row /= row.sum();
+    }
+  }
+
+  void eigen(Pass pass, Matrix& p, Matrix& ds) {
+    for (Index h = 0; h < c.heads; ++h) {
+      const Index at_q = h * c.nq * c.width, at_k = h * c.nk * c.width;
+      const ConstMap ev(v.data() + at_k, c.nk, c.width);
+      eigen_weights(h, p);
+      if (pass == Pass::forward) {
+        Map(out.data() + at_q, c.nq, c.width).noalias() = p * ev;
+        continue;
+      }
+      const ConstMap eq(q.data() + at_q, c.nq, c.width), ek(k.data() + at_k, c.nk, c.width);
+      const ConstMap eo(dout.data() + at_q, c.nq, c.width);
+      Map(dv.data() + at_k, c.nk, c.width).noalias() = p.transpose() * eo;
+      ds.noalias() = eo * ev.transpose();
+      for (Index i = 0; i < c.nq; ++i) {
+        const float mean = p.row(i).dot(ds.row(i));
+        ds.row(i).array() = scale() * p.row(i).array() * (ds.row(i).array() - mean);
+      }
+      Map(dq.data() + at_q, c.nq, c.width).noalias() = ds * ek;
+      Map(dk.data() + at_k, c.nk, c.width).noalias() = ds.transpose() * eq;
+    }
+  }
+};
+
+double largest_difference(const std::vector<float>& x, const std::vector<float>& y) {
+  double worst = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double error = std::abs(static_cast<double>(x[i]) - static_cast<double>(y[i]));
+    worst = error <= worst ? worst : error;
+  }
+  return worst;
+}
+
+void attention(benchmark::State& state, const Case& c, Pass pass, int threads) {
+  Data mine(c), theirs(c);
+  Matrix p(c.nq, c.nk), ds(c.nq, c.nk);
+  aulos::ThreadTeam team(threads);
+  Eigen::setNbThreads(1);
+  mine.ours(team, Pass::forward);
+  mine.ours(team, pass);
+  theirs.eigen(pass, p, ds);
+  std::vector<double> times, ratios, peaks;
+  for (auto _ : state) {
+    peaks.push_back(fma_rate());
+    const double eigen_time = seconds([&] { theirs.eigen(pass, p, ds); });
+    times.push_back(seconds([&] { mine.ours(team, pass); }));
+    ratios.push_back(eigen_time / times.back());
+    state.SetIterationTime(times.back());
+  }
+  const double pairs = static_cast<double>(c.heads * c.nq * c.nk) * (c.kind == Kind::causal ? 0.5 : 1.0);
+  const double rate = (pass == Pass::forward ? 4.0 : 10.0) * pairs * static_cast<double>(c.width) / median(times);
+  state.counters["GFLOP/s"] = rate * 1e-9;
+  state.counters["eigen/ours"] = median(ratios);
+  state.counters["peak_share"] = rate / (*std::max_element(peaks.begin(), peaks.end()) * threads);
+  const double error = pass == Pass::forward
+                           ? largest_difference(mine.out, theirs.out)
+                           : std::max({largest_difference(mine.dq, theirs.dq), largest_difference(mine.dk, theirs.dk),
+                                       largest_difference(mine.dv, theirs.dv)});
+  if (!(error <= 1e-3)) state.SkipWithError("differs from Eigen");
+}
+
+const int registered = [] {
+  const Case cases[] = {{"256_256", 24, 256, 256, 64},
+                        {"1024_1024", 24, 1024, 1024, 64},
+                        {"4096_4096", 24, 4096, 4096, 64},
+                        {"1024_1024_causal", 24, 1024, 1024, 64, Kind::causal},
+                        {"1024_77", 24, 1024, 77, 64},
+                        {"1_1024", 24, 1, 1024, 64},
+                        {"1024_1024_width_40", 24, 1024, 1024, 40},
+                        {"1024_1024_width_128", 12, 1024, 1024, 128}};
+  for (const Case& c : cases) {
+    for (const Pass pass : {Pass::forward, Pass::backward}) {
+      for (int threads = 1; threads <= 2; ++threads) {
+        const std::string name = std::string(pass == Pass::forward ? "attention_" : "attention_backward_") + c.name +
+                                 "/threads:" + std::to_string(threads);
+        benchmark::RegisterBenchmark(
+            name.c_str(), [c, pass, threads](benchmark::State& state) { attention(state, c, pass, threads); })
+            ->UseManualTime()
+            ->Unit(benchmark::kMillisecond);
+      }
+    }
+  }
+  return 0;
+}();
+
+}  // namespace

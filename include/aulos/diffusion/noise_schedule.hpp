@@ -1,0 +1,141 @@
+// Variance-preserving diffusion: x_t = sqrt(A_t) x0 + sqrt(1 - A_t) eps over integer times.
+#pragma once
+
+#include <array>
+#include <cmath>
+#include <numbers>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "aulos/core/config.hpp"
+#include "aulos/core/error.hpp"
+#include "aulos/ops/arithmetic.hpp"
+#include "aulos/ops/clamp.hpp"
+
+namespace aulos::inline AULOS_ISA::diffusion {
+
+enum class BetaSchedule { linear, scaled_linear, squaredcos_cap_v2 };
+enum class TimestepSpacing { leading, trailing, linspace };
+enum class Prediction { epsilon, sample, v };
+
+struct NoiseScheduleOptions {
+  BetaSchedule betas = BetaSchedule::linear;
+  double beta_start = 1e-4;
+  double beta_end = 0.02;
+  Index train_steps = 1000;
+};
+
+// A_t = prod_{j <= t} (1 - beta_j), t = 0 .. train_steps - 1.
+inline std::vector<double> alphas_cumprod(const NoiseScheduleOptions& o) {
+  std::vector<double> alphas;
+  const double n = static_cast<double>(o.train_steps);
+  const auto between = [&](double a, double b, Index i) {
+    return o.train_steps == 1 ? a : a + (b - a) * static_cast<double>(i) / (n - 1);
+  };
+  const auto f = [](double u) { return std::pow(std::cos((u + 0.008) / 1.008 * std::numbers::pi / 2), 2); };
+  double product = 1;
+  for (Index i = 0; i < o.train_steps; ++i) {
+    double beta = 0;
+    switch (o.betas) {
+      case BetaSchedule::linear:
+        beta = between(o.beta_start, o.beta_end, i);
+        break;
+      case BetaSchedule::scaled_linear:
+        beta = std::pow(between(std::sqrt(o.beta_start), std::sqrt(o.beta_end), i), 2);
+        break;
+      case BetaSchedule::squaredcos_cap_v2:
+        beta = std::min(1 - f(static_cast<double>(i + 1) / n) / f(static_cast<double>(i) / n), 0.999);
+        break;
+    }
+    alphas.push_back(product *= 1 - beta);
+  }
+  return alphas;
+}
+
+struct TimestepOptions {
+  Index steps = 50;
+  TimestepSpacing spacing = TimestepSpacing::leading;
+  Index offset = 0;  // of leading
+  Index train_steps = 1000;
+};
+
+namespace detail {
+
+// Half to even, as Python's and PyTorch's round.
+inline Index round_even(double x) { return static_cast<Index>(std::nearbyint(x)); }
+
+// Times of a grid of `steps` + `extra` points without its last `extra`, from large to small.
+inline std::vector<Index> timesteps(const TimestepOptions& o, Index extra) {
+  if (o.steps < 1 || o.steps + extra > o.train_steps)
+    throw ConfigError("timesteps: steps is " + std::to_string(o.steps) + ", expected 1 to " +
+                      std::to_string(o.train_steps - extra));
+  const Index points = o.steps + extra;
+  std::vector<Index> times;
+  for (Index k = 0; k < o.steps; ++k) {
+    const Index i = points - 1 - k;
+    switch (o.spacing) {
+      case TimestepSpacing::leading:
+        times.push_back(i * (o.train_steps / points) + o.offset);
+        break;
+      case TimestepSpacing::trailing:
+        times.push_back(
+            round_even(static_cast<double>(o.train_steps) -
+                       static_cast<double>(k) * static_cast<double>(o.train_steps) / static_cast<double>(o.steps)) -
+            1);
+        break;
+      case TimestepSpacing::linspace:
+        times.push_back(points == 1 ? 0
+                                    : round_even(static_cast<double>(i) * static_cast<double>(o.train_steps - 1) /
+                                                 static_cast<double>(points - 1)));
+        break;
+    }
+  }
+  for (Index t : times)
+    if (t < 0 || t >= o.train_steps)
+      throw ConfigError("timesteps: time " + std::to_string(t) + " of " + std::to_string(o.train_steps) +
+                        "; is the offset right?");
+  return times;
+}
+
+}  // namespace detail
+
+// Of DDIM and DDPM.
+inline std::vector<Index> timesteps(const TimestepOptions& options) { return detail::timesteps(options, 0); }
+
+// What a model's output says about its input.
+template <Real T, int Rank>
+struct Denoised {
+  Tensor<T, Rank> x0, eps;
+};
+
+struct DenoiseOptions {
+  Prediction prediction = Prediction::epsilon;
+  std::optional<double> clip = {};  // x0 is limited to +-clip; eps stays as predicted
+};
+
+template <Real T, int Rank>
+Denoised<T, Rank> denoise(const Tensor<T, Rank>& x, const Tensor<T, Rank>& output, double alpha_cumprod,
+                          const DenoiseOptions& options) {
+  const double a = std::sqrt(alpha_cumprod);
+  const double s = std::sqrt(1 - alpha_cumprod);
+  const auto mix = [&](double of_x, double of_output) {
+    return linear_combination(std::array{x, output}, {static_cast<T>(of_x), static_cast<T>(of_output)});
+  };
+  Denoised<T, Rank> d;
+  switch (options.prediction) {
+    case Prediction::epsilon:
+      d = {mix(1 / a, -s / a), output};
+      break;
+    case Prediction::sample:
+      d = {output, mix(1 / s, -a / s)};
+      break;
+    case Prediction::v:
+      d = {mix(a, -s), mix(s, a)};
+      break;
+  }
+  if (options.clip) d.x0 = clamp(d.x0, static_cast<T>(-*options.clip), static_cast<T>(*options.clip));
+  return d;
+}
+
+}  // namespace aulos::inline AULOS_ISA::diffusion

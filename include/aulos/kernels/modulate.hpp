@@ -1,0 +1,85 @@
+// Modulation x (1 + scale) + shift and gated residual x + gate f, with rows shared by the tokens of a sample.
+#pragma once
+
+#include <array>
+
+#include "aulos/kernels/rows.hpp"
+
+namespace aulos::inline AULOS_ISA::kernels {
+
+// y = x (1 + scale) + shift. x, y [rows, columns]; either of scale and shift may be absent. y may be x.
+// The `modulate` of DiT.
+template <class T>
+void modulate(Threads threads, Index rows, Index columns, Rows<const T> x, SharedRows<const T> scale,
+              SharedRows<const T> shift, Rows<T> y) {
+  const simd::Batch<T> one(T(1));
+  detail::for_rows(threads, rows, columns, [&](Index row) {
+    const T* from = x[row];
+    const T* s = scale ? scale[row] : nullptr;
+    const T* t = shift ? shift[row] : nullptr;
+    T* to = y[row];
+    simd::for_lanes<T>(columns, [&](Index i, auto part) {
+      simd::Batch<T> v = part.load(from + i);
+      if (s != nullptr) v = v * (one + part.load(s + i));
+      if (t != nullptr) v = v + part.load(t + i);
+      part.store(to + i, v);
+    });
+  });
+}
+
+// gx = gy (1 + scale), gscale = sum gy x and gshift = sum gy over the rows that share one. Absent gradients are skipped;
+// x is read for gscale only. The sums run over rows in order, in double. gx may be gy or x when it is the only
+// gradient wanted. Without rows, gscale and gshift are left as they are unless their stride is 0.
+template <class T>
+void modulate_backward(Threads threads, Index rows, Index columns, Rows<const T> x, SharedRows<const T> scale,
+                       Rows<const T> gy, Rows<T> gx, SharedRows<T> gscale, SharedRows<T> gshift) {
+  using Terms = std::array<simd::Batch<T>, 1>;
+  if (gscale) {
+    detail::column_sums<T, 1>(
+        threads, rows, detail::group_size(gscale), columns, {detail::group_rows(gscale)},
+        [&](Index row, Index i, auto part) { return Terms{part.load(gy[row] + i) * part.load(x[row] + i)}; });
+  }
+  if (gshift) {
+    detail::column_sums<T, 1>(threads, rows, detail::group_size(gshift), columns, {detail::group_rows(gshift)},
+                              [&](Index row, Index i, auto part) { return Terms{part.load(gy[row] + i)}; });
+  }
+  if (gx) modulate<T>(threads, rows, columns, gy, scale, {}, gx);
+}
+
+// y = x + gate f. y may be x or f. What closes every branch of an adaLN block.
+template <class T>
+void gated_residual(Threads threads, Index rows, Index columns, Rows<const T> x, SharedRows<const T> gate,
+                    Rows<const T> f, Rows<T> y) {
+  detail::for_rows(threads, rows, columns, [&](Index row) {
+    const T* from = x[row];
+    const T* a = gate[row];
+    const T* branch = f[row];
+    T* to = y[row];
+    simd::for_lanes<T>(columns, [&](Index i, auto part) {
+      part.store(to + i, simd::fma(part.load(a + i), part.load(branch + i), part.load(from + i)));
+    });
+  });
+}
+
+// gf = gy gate, ggate = sum gy f over the rows that share a gate; gx is gy itself. Absent gradients are skipped. gf may
+// be gy or f. Without rows, ggate is left as it is unless its stride is 0.
+template <class T>
+void gated_residual_backward(Threads threads, Index rows, Index columns, SharedRows<const T> gate, Rows<const T> f,
+                             Rows<const T> gy, Rows<T> gf, SharedRows<T> ggate) {
+  if (ggate) {
+    detail::column_sums<T, 1>(threads, rows, detail::group_size(ggate), columns, {detail::group_rows(ggate)},
+                              [&](Index row, Index i, auto part) {
+                                return std::array<simd::Batch<T>, 1>{part.load(gy[row] + i) * part.load(f[row] + i)};
+                              });
+  }
+  if (!gf) return;
+  detail::for_rows(threads, rows, columns, [&](Index row) {
+    const T* g = gy[row];
+    const T* a = gate[row];
+    T* to = gf[row];
+    simd::for_lanes<T>(columns,
+                       [&](Index i, auto part) { part.store(to + i, part.load(g + i) * part.load(a + i)); });
+  });
+}
+
+}  // namespace aulos::inline AULOS_ISA::kernels

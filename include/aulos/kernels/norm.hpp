@@ -1,0 +1,209 @@
+// Layer norm and RMS norm over rows, with an optional affine part and an optional modulation, and their gradients.
+#pragma once
+
+#include <array>
+#include <cmath>
+
+#include "aulos/kernels/rows.hpp"
+#include "aulos/simd/row_sum.hpp"
+
+namespace aulos::inline AULOS_ISA::kernels {
+
+struct NormShape {
+  Index rows, columns;
+  double eps;  // added to the variance or to the mean square, inside the root
+};
+
+// y = (xhat weight + bias) (1 + scale) + shift; what is absent is left out.
+template <class T>
+struct NormOperands {
+  Rows<const T> x;
+  const T* weight = nullptr;
+  const T* bias = nullptr;
+  SharedRows<const T> scale{}, shift{};
+};
+
+// What is absent is not wanted; what is given is overwritten. scale and shift have the sharing of the operands'.
+template <class T>
+struct NormGradients {
+  Rows<const T> gy;
+  Rows<T> gx{};
+  T* weight = nullptr;
+  T* bias = nullptr;
+  SharedRows<T> scale{}, shift{};
+};
+
+// xhat = (x - mean) rstd. RMS norm has the mean 0.
+struct RowMoments {
+  double mean, rstd;
+};
+
+namespace detail {
+
+enum class Centering { subtract_mean, none };
+
+// x - mean to the precision of T, though T may not hold the mean: the mean as a sum of two T.
+template <class T, Centering kCentering>
+class Centered {
+ public:
+  explicit Centered(double mean) noexcept
+      : hi_(static_cast<T>(mean)), lo_(static_cast<T>(mean - static_cast<double>(static_cast<T>(mean)))) {}
+
+  simd::Batch<T> operator()(simd::Batch<T> x) const noexcept {
+    if constexpr (kCentering == Centering::none) {
+      return x;
+    } else if constexpr (sizeof(T) == sizeof(double)) {
+      return x - hi_;
+    } else {
+      return (x - hi_) - lo_;
+    }
+  }
+
+ private:
+  simd::Batch<T> hi_, lo_;
+};
+
+// Two passes, sums in double.
+template <class T, Centering kCentering>
+RowMoments row_moments(const T* x, Index columns, double eps) noexcept {
+  const double n = static_cast<double>(columns);
+  double mean = 0;
+  if constexpr (kCentering == Centering::subtract_mean) {
+    simd::RowSum<T> sum;
+    simd::for_lanes_in_turns<T>(columns,
+                                [&](Index i, auto part, std::size_t turn) { sum.add(turn, part.load(x + i)); });
+    mean = sum.total() / n;
+  }
+  const Centered<T, kCentering> centered(mean);
+  simd::RowSum<T> squares;
+  simd::for_lanes_in_turns<T>(columns, [&](Index i, auto part, std::size_t turn) {
+    const simd::Batch<T> d = part.keep(centered(part.load(x + i)), T(0));
+    squares.add_product(turn, d, d);
+  });
+  return {mean, 1 / std::sqrt(squares.total() / n + eps)};
+}
+
+template <class T, Centering kCentering>
+void norm(Threads threads, const NormShape& shape, const NormOperands<T>& in, Rows<T> y) {
+  const simd::Batch<T> one(T(1));
+  for_rows(threads, shape.rows, shape.columns, [&](Index row) {
+    const T* x = in.x[row];
+    const RowMoments moments = row_moments<T, kCentering>(x, shape.columns, shape.eps);
+    const Centered<T, kCentering> centered(moments.mean);
+    const simd::Batch<T> rstd(static_cast<T>(moments.rstd));
+    const T* scale = in.scale ? in.scale[row] : nullptr;
+    const T* shift = in.shift ? in.shift[row] : nullptr;
+    T* to = y[row];
+    simd::for_lanes<T>(shape.columns, [&](Index i, auto part) {
+      simd::Batch<T> v = centered(part.load(x + i)) * rstd;
+      if (in.weight != nullptr) v = v * part.load(in.weight + i);
+      if (in.bias != nullptr) v = v + part.load(in.bias + i);
+      if (scale != nullptr) v = v * (one + part.load(scale + i));
+      if (shift != nullptr) v = v + part.load(shift + i);
+      part.store(to + i, v);
+    });
+  });
+}
+
+// With h = gy (1 + scale) weight: gx = rstd (h - mean(h) - xhat mean(h xhat)), without mean(h) for RMS norm.
+template <class T, Centering kCentering>
+void norm_backward(Threads threads, const NormShape& shape, const NormOperands<T>& in, const NormGradients<T>& out,
+                   RowMoments* workspace) {
+  const simd::Batch<T> one(T(1));
+  // gy (1 + scale), the gradient of xhat weight + bias.
+  const auto affine_gradient = [&](Index row, Index i, auto part) {
+    simd::Batch<T> g = part.load(out.gy[row] + i);
+    if (in.scale) g = g * (one + part.load(in.scale[row] + i));
+    return g;
+  };
+  for_rows(threads, shape.rows, shape.columns, [&](Index row) {
+    const T* x = in.x[row];
+    const RowMoments moments = row_moments<T, kCentering>(x, shape.columns, shape.eps);
+    workspace[row] = moments;
+    if (!out.gx) return;
+    const Centered<T, kCentering> centered(moments.mean);
+    const auto h_of = [&](Index i, auto part) {
+      const simd::Batch<T> g = affine_gradient(row, i, part);
+      return in.weight == nullptr ? g : g * part.load(in.weight + i);
+    };
+    simd::RowSum<T> sum, product;
+    simd::for_lanes_in_turns<T>(shape.columns, [&](Index i, auto part, std::size_t turn) {
+      const simd::Batch<T> h = h_of(i, part);
+      if constexpr (kCentering == Centering::subtract_mean) sum.add(turn, h);
+      product.add_product(turn, h, centered(part.load(x + i)));
+    });
+    const double n = static_cast<double>(shape.columns);
+    const double r = moments.rstd;
+    const simd::Batch<double> mean_h(sum.total() / n), slope(product.total() / n * r * r), rstd(r);
+    T* to = out.gx[row];
+    simd::for_lanes<T>(shape.columns, [&](Index i, auto part) {
+      const simd::Doubles<T> h = simd::widen(h_of(i, part)), d = simd::widen(centered(part.load(x + i)));
+      simd::Doubles<T> g;
+      for (std::size_t j = 0; j < simd::Doubles<T>::count; ++j) {
+        g.part[j] = rstd * simd::fnma(d.part[j], slope, h.part[j] - mean_h);
+      }
+      part.store(to + i, simd::narrow(g));
+    });
+  });
+
+  const auto xhat_of = [&](Index row, Index i, auto part) {
+    const Centered<T, kCentering> centered(workspace[row].mean);
+    return centered(part.load(in.x[row] + i)) * simd::Batch<T>(static_cast<T>(workspace[row].rstd));
+  };
+  if (out.weight != nullptr || out.bias != nullptr) {
+    column_sums<T, 2>(threads, shape.rows, 0, shape.columns, {Rows<T>{out.weight, 0}, Rows<T>{out.bias, 0}},
+                      [&](Index row, Index i, auto part) {
+                        const simd::Batch<T> g = affine_gradient(row, i, part);
+                        return std::array<simd::Batch<T>, 2>{g * xhat_of(row, i, part), g};
+                      });
+  }
+  if (out.scale) {
+    column_sums<T, 1>(threads, shape.rows, group_size(out.scale), shape.columns, {group_rows(out.scale)},
+                      [&](Index row, Index i, auto part) {
+                        simd::Batch<T> v = xhat_of(row, i, part);
+                        if (in.weight != nullptr) v = v * part.load(in.weight + i);
+                        if (in.bias != nullptr) v = v + part.load(in.bias + i);
+                        return std::array<simd::Batch<T>, 1>{part.load(out.gy[row] + i) * v};
+                      });
+  }
+  if (out.shift) {
+    column_sums<T, 1>(threads, shape.rows, group_size(out.shift), shape.columns, {group_rows(out.shift)},
+                      [&](Index row, Index i, auto part) {
+                        return std::array<simd::Batch<T>, 1>{part.load(out.gy[row] + i)};
+                      });
+  }
+}
+
+}  // namespace detail
+
+// xhat = (x - mean(x)) / sqrt(var(x) + eps) over the last axis, biased variance; then the affine part and the
+// modulation. Moments in double, two passes, right for any mean; three passes over a row in cache. y may be x.
+// torch.nn.functional.layer_norm; adaLN's norm(x) * (1 + scale) + shift in one kernel.
+template <class T>
+void layer_norm(Threads threads, const NormShape& shape, const NormOperands<T>& in, Rows<T> y) {
+  detail::norm<T, detail::Centering::subtract_mean>(threads, shape, in, y);
+}
+
+// xhat = x / sqrt(mean(x^2) + eps); the rest as layer_norm.
+template <class T>
+void rms_norm(Threads threads, const NormShape& shape, const NormOperands<T>& in, Rows<T> y) {
+  detail::norm<T, detail::Centering::none>(threads, shape, in, y);
+}
+
+// All gradients of layer_norm. workspace [rows] is the caller's and holds the moments afterwards. gx may be gy or x
+// when it is the only gradient wanted. Sums over rows run in order, in double; gradients of groups are left as they are
+// when there are no rows.
+template <class T>
+void layer_norm_backward(Threads threads, const NormShape& shape, const NormOperands<T>& in,
+                         const NormGradients<T>& out, RowMoments* workspace) {
+  detail::norm_backward<T, detail::Centering::subtract_mean>(threads, shape, in, out, workspace);
+}
+
+// All gradients of rms_norm, as layer_norm_backward.
+template <class T>
+void rms_norm_backward(Threads threads, const NormShape& shape, const NormOperands<T>& in, const NormGradients<T>& out,
+                       RowMoments* workspace) {
+  detail::norm_backward<T, detail::Centering::none>(threads, shape, in, out, workspace);
+}
+
+}  // namespace aulos::inline AULOS_ISA::kernels

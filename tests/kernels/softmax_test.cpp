@@ -1,0 +1,159 @@
+#include "aulos/kernels/softmax.hpp"
+
+#include <gtest/gtest.h>
+
+#include "aulos/kernels/naive/softmax.hpp"
+#include "sweep.hpp"
+
+namespace {
+
+namespace kernels = aulos::kernels;
+namespace simd = aulos::simd;
+using namespace aulos_test;
+
+template <class T>
+class Softmax : public ::testing::Test {
+ protected:
+  static constexpr T inf = std::numeric_limits<T>::infinity();
+  static constexpr T nan = std::numeric_limits<T>::quiet_NaN();
+  aulos::ThreadTeam team{2};
+
+  struct Results {
+    Matrix<T> p, log_p, lse;
+  };
+  Results run(const Matrix<T>& x) {
+    const Index rows = x.rows(), n = x.columns();
+    Results r{Matrix<T>(rows, n, 1), Matrix<T>(rows, n, 1), Matrix<T>(1, rows)};
+    kernels::softmax<T>(team.threads(), rows, n, x.view(), r.p.view());
+    kernels::log_softmax<T>(team.threads(), rows, n, x.view(), r.log_p.view());
+    kernels::logsumexp<T>(team.threads(), rows, n, x.view(), r.lse.row(0));
+    return r;
+  }
+  Results run_naive(const Matrix<T>& x) {
+    const Index rows = x.rows(), n = x.columns();
+    Results r{Matrix<T>(rows, n), Matrix<T>(rows, n), Matrix<T>(1, rows)};
+    kernels::naive::softmax<T>(rows, n, x.view(), r.p.view());
+    kernels::naive::log_softmax<T>(rows, n, x.view(), r.log_p.view());
+    kernels::naive::logsumexp<T>(rows, n, x.view(), r.lse.row(0));
+    return r;
+  }
+  void compare(const Matrix<T>& x) {
+    const Results got = run(x), want = run_naive(x);
+    // The twin's exp(x - lse) has an error of its own, |x| eps in double.
+    expect_close(got.p, want.p, 16);
+    expect_close(got.log_p, want.log_p, 4);
+    expect_close(got.lse, want.lse, 4);
+  }
+};
+using Types = ::testing::Types<float, double>;
+TYPED_TEST_SUITE(Softmax, Types);
+
+TYPED_TEST(Softmax, AgreesWithTheNaiveTwin) {
+  using T = TypeParam;
+  sweep<T>([&](Index n, Index misalignment) {
+    Matrix<T> x = Matrix<T>::random(1, 3, n, misalignment, 10);
+    this->compare(x);
+    if (n > 0) {
+      x.at(1, n / 2) = -this->inf;  // a masked entry
+      this->compare(x);
+    }
+    Matrix<T> inside = x;
+    kernels::softmax<T>(this->team.threads(), 3, n, inside.view(), inside.view());
+    expect_same_bits(inside, this->run(x).p);
+  });
+}
+
+TYPED_TEST(Softmax, GradientsAgreeWithTheNaiveTwin) {
+  using T = TypeParam;
+  sweep<T>([&](Index n, Index misalignment) {
+    Matrix<T> x = Matrix<T>::random(1, 3, n, misalignment, 4);
+    if (n > 0) x.at(1, n / 2) = -this->inf;
+    for (Index c = 0; c < n; ++c) x.at(2, c) = -this->inf;
+    const Matrix<T> gy = Matrix<T>::random(2, 3, n, misalignment), glse = Matrix<T>::random(3, 1, 3);
+    const auto y = this->run(x);
+    Matrix<T> gx(3, n, misalignment), want(3, n);
+    kernels::softmax_backward<T>(this->team.threads(), 3, n, y.p.view(), gy.view(), gx.view());
+    kernels::naive::softmax_backward<T>(3, n, y.p.view(), gy.view(), want.view());
+    expect_close(gx, want, 8);
+    kernels::log_softmax_backward<T>(this->team.threads(), 3, n, y.log_p.view(), gy.view(), gx.view());
+    kernels::naive::log_softmax_backward<T>(3, n, y.log_p.view(), gy.view(), want.view());
+    expect_close(gx, want, 16);
+    kernels::logsumexp_backward<T>(this->team.threads(), 3, n, x.view(), y.lse.row(0), glse.row(0), gx.view());
+    kernels::naive::logsumexp_backward<T>(3, n, x.view(), y.lse.row(0), glse.row(0), want.view());
+    expect_close(gx, want, 16);
+    for (Index c = 0; c < n; ++c) EXPECT_EQ(gx.at(2, c), T(0));
+  });
+}
+
+// The maximum is taken out: closed forms of the numerics report.
+TYPED_TEST(Softmax, LargeLogitsDoNotOverflow) {
+  using T = TypeParam;
+  const auto row = [&](std::vector<double> values) {
+    Matrix<T> x(1, static_cast<Index>(values.size()));
+    x.fill([&](Index, Index c) { return values[static_cast<std::size_t>(c)]; });
+    return this->run(x).p;
+  };
+  const Matrix<T> a = row({151.25, 150.25, -200});
+  EXPECT_NEAR(a.at(0, 0), 0.7310586, 1e-7);
+  EXPECT_NEAR(a.at(0, 1), 0.2689414, 1e-7);
+  EXPECT_NEAR(a.at(0, 2), 0, 1e-30);
+  for (const double big : {1e30, -1e30}) {
+    const Matrix<T> b = row({big, big});
+    EXPECT_EQ(b.at(0, 0), T(0.5));
+    EXPECT_EQ(b.at(0, 1), T(0.5));
+  }
+}
+
+TYPED_TEST(Softmax, ARowOfMinusInfinityGivesZero) {
+  using T = TypeParam;
+  for (Index n = 0; n <= 2 * simd::lanes<T> + 1; ++n) {
+    Matrix<T> x = Matrix<T>::random(1, 3, n);
+    for (Index c = 0; c < n; ++c) x.at(1, c) = -this->inf;
+    const auto y = this->run(x);
+    for (Index c = 0; c < n; ++c) {
+      EXPECT_EQ(y.p.at(1, c), T(0));
+      EXPECT_EQ(y.log_p.at(1, c), -this->inf);
+      EXPECT_TRUE(std::isfinite(y.p.at(0, c)) && std::isfinite(y.p.at(2, c)));
+    }
+    EXPECT_EQ(y.lse.at(0, 1), -this->inf);
+  }
+}
+
+TYPED_TEST(Softmax, NanInAnyPlaceMakesTheRowNan) {
+  using T = TypeParam;
+  for (Index n = 1; n <= 2 * simd::lanes<T> + 1; ++n) {
+    for (Index place = 0; place < n; ++place) {
+      Matrix<T> x = Matrix<T>::random(1, 2, n);
+      x.at(1, place) = this->nan;
+      const auto y = this->run(x);
+      for (Index c = 0; c < n; ++c) {
+        ASSERT_TRUE(std::isnan(y.p.at(1, c)) && std::isnan(y.log_p.at(1, c))) << place << " of " << n;
+        ASSERT_FALSE(std::isnan(y.p.at(0, c)));
+      }
+      ASSERT_TRUE(std::isnan(y.lse.at(0, 1)));
+      ASSERT_FALSE(std::isnan(y.lse.at(0, 0)));
+    }
+  }
+}
+
+// torch.logsumexp of a row that holds +inf is +inf, and its softmax is NaN there.
+TYPED_TEST(Softmax, PlusInfinityIsAsInPyTorch) {
+  using T = TypeParam;
+  Matrix<T> x = Matrix<T>::random(1, 1, 20);
+  x.at(0, 3) = this->inf;
+  const auto y = this->run(x);
+  EXPECT_EQ(y.lse.at(0, 0), this->inf);
+  EXPECT_TRUE(std::isnan(y.p.at(0, 3)));
+}
+
+TYPED_TEST(Softmax, BitsDoNotDependOnThreads) {
+  using T = TypeParam;
+  const Matrix<T> x = Matrix<T>::random(1, 400, 77, 0, 10);
+  Matrix<T> a(400, 77), b(400, 77);
+  aulos::ThreadTeam one(1), three(3);
+  kernels::softmax<T>(one.threads(), 400, 77, x.view(), a.view());
+  kernels::softmax<T>(three.threads(), 400, 77, x.view(), b.view());
+  expect_same_bits(a, b);
+}
+
+}  // namespace
