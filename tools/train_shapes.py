@@ -3,7 +3,8 @@
 
     train_shapes.py --steps 18000 --output examples/weights/shapes.safetensors --log docs/training/shapes_log.txt
                     --curve docs/training/shapes_loss.svg [--state FILE --minutes 9]
-With --minutes, training stops early and writes --state; the same command then resumes it.
+With --minutes, training stops early and writes --state; the same command then resumes it. The committed weights are two
+such trainings, the second with --init (the weights of the first) --seed 21 --lr 1.5e-3.
 
 Rectified flow: x_t = (1 - t) x0 + t noise, the target is noise - x0, mean squared error, t logit-normal (LOGIT_MEAN,
 LOGIT_STD) mixed with UNIFORM uniform draws; a tenth of the prompts is emptied for guidance. AdamW, cosine schedule,
@@ -80,8 +81,14 @@ def save(path: str, model: nn.Module) -> None:
     write_safetensors(path, tensors, {"format": "pt", "config": json.dumps(CONFIG), "vocabulary": json.dumps(VOCABULARY)})
 
 
-def draw_curve(path: str, points: list[tuple[int, float]]) -> None:
-    """An SVG of the loss, logarithmic, against the step."""
+def draw_curve(path: str, log: list[str]) -> None:
+    """An SVG of the loss, logarithmic, against the step; the steps of a continued training follow on."""
+    points: list[tuple[int, float]] = []
+    before = step = 0
+    for words in map(str.split, log):
+        if words[0] == "step":
+            before, step = before + (step if int(words[1]) < step else 0), int(words[1])
+            points.append((before + step, float(words[3])))
     low = math.floor(10 * math.log10(min(loss for _, loss in points))) / 10
     high = math.ceil(10 * math.log10(max(loss for _, loss in points))) / 10
     last = points[-1][0]
@@ -119,7 +126,7 @@ def train(options: argparse.Namespace) -> None:
                                   lr=options.lr, betas=BETAS, **({"fused": True} if device.type == "cuda" else {}))
     sampler = SceneSampler(device, options.seed)
     step, earlier = 0, 0.0  # `earlier`: seconds of the runs that this one resumes
-    points, lines = [], []
+    lines: list[str] = []
 
     def say(text: str) -> None:
         print(text, flush=True)
@@ -133,8 +140,15 @@ def train(options: argparse.Namespace) -> None:
         ema.load_state_dict(state["ema"])
         optimizer.load_state_dict(state["optimizer"])
         sampler.generator.set_state(state["generator"].cpu())
-        step, points, lines, earlier = state["step"], state["points"], state["lines"], state["seconds"]
+        step, lines, earlier = state["step"], state["lines"], state["seconds"]
     else:
+        if options.init:
+            for network in (model, ema):
+                network.load_state_dict(load(options.init)[0].state_dict())
+            if os.path.exists(options.log):
+                with open(options.log, encoding="utf-8") as file:
+                    lines = file.read().splitlines()
+            say(f"# continued from {os.path.basename(options.init)}")
         count = sum(p.numel() for p in model.parameters())
         table = sum(b.numel() for b in model.buffers())
         say(f"# {count} parameters + {table} position table; seed {options.seed}, batch {options.batch}, "
@@ -164,7 +178,6 @@ def train(options: argparse.Namespace) -> None:
         if step % options.report == 0 or step == options.steps:
             mean = total.item() / (step - reported)
             rate = options.batch * (step - reported) / (time.time() - since)
-            points.append((step, mean))
             say(f"step {step} loss {mean:.5f} grad {norm.item():.3f} lr {learning_rate(step - 1, options):.2e} "
                 f"pictures/s {rate:.0f} elapsed {earlier + time.time() - begin:.0f} s")
             total.zero_()
@@ -175,11 +188,11 @@ def train(options: argparse.Namespace) -> None:
             if stop or step == options.steps or step % options.evaluate == 0:
                 say(evaluate(ema, options.score, CONFIG["steps"], CONFIG["guidance"], CONFIG["scheduler"]["shift"]))
                 save(options.output, ema)
-                draw_curve(options.curve, points)
+                draw_curve(options.curve, lines)
                 since = time.time()
             if stop:
                 torch.save({"model": model.state_dict(), "ema": ema.state_dict(), "optimizer": optimizer.state_dict(),
-                            "generator": sampler.generator.get_state(), "step": step, "points": points, "lines": lines,
+                            "generator": sampler.generator.get_state(), "step": step, "lines": lines,
                             "seconds": earlier + time.time() - begin}, options.state)
                 return
     final, _ = load(options.output)
@@ -202,6 +215,7 @@ def main() -> None:
     parser.add_argument("--output", default="examples/weights/shapes.safetensors")
     parser.add_argument("--log", default="docs/training/shapes_log.txt")
     parser.add_argument("--curve", default="docs/training/shapes_loss.svg")
+    parser.add_argument("--init", default="", help="start from these weights and continue their log")
     parser.add_argument("--state", default="", help="where an interrupted run is kept")
     parser.add_argument("--minutes", type=float, default=0, help="stop, and write --state, after this long")
     parser.add_argument("--no-compile", dest="compile", action="store_false")

@@ -1,19 +1,14 @@
-// Output files: refused before the computing starts where that can be known, and never half-written.
+// Output files are refused before the computing starts where that can be known.
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
-#include <span>
 #include <string_view>
 
 namespace aulos_examples {
 
 // Throws aulos::Error, naming the path and the reason, when `path` can't become a file: unknown extension, missing or
-// read-only folder, a folder of that name. `extension` is in lower case with its dot (".png"); upper case is accepted.
-void check_output(const std::filesystem::path& path, std::string_view extension);
-
-// Replaces `path` by `bytes` through a sibling file `PATH.partial` and a rename; a link is followed, and what is not a
-// regular file (a pipe, a device) is written in place. On failure throws aulos::Error and leaves `path` as it was.
-void write_file(const std::filesystem::path& path, std::span<const std::uint8_t> bytes);
+// read-only folder, a folder of that name, a device. `extension` is in lower case with its dot (".png", any letter case
+// is accepted); empty: any name will do. Nothing is left behind.
+void check_output(const std::filesystem::path& path, std::string_view extension = "");
 
 }  // namespace aulos_examples

@@ -6,6 +6,7 @@
 #include <cstddef>
 
 #include "aulos/core/error.hpp"
+#include "aulos/io/file.hpp"
 #include "font_5x7.hpp"
 #include "output_file.hpp"
 
@@ -92,8 +93,8 @@ void draw_fitted(std::string_view text, int x, int y, int width, int largest_sca
 }
 
 void append_bytes(void* context, void* data, int size) {
-  auto& bytes = *static_cast<std::vector<std::uint8_t>*>(context);
-  const auto* begin = static_cast<const std::uint8_t*>(data);
+  auto& bytes = *static_cast<std::vector<std::byte>*>(context);
+  const auto* begin = static_cast<const std::byte*>(data);
   bytes.insert(bytes.end(), begin, begin + size);
 }
 
@@ -212,11 +213,13 @@ void write_png(const std::filesystem::path& path, const Image& image) {
   check_png_output(path);
   if (image.pixels().empty()) throw aulos::Error("cannot write " + path.string() + ": the image is empty");
   static_assert(sizeof(Rgb) == 3);
-  std::vector<std::uint8_t> bytes;
+  std::vector<std::byte> bytes;
   if (stbi_write_png_to_func(append_bytes, &bytes, image.width(), image.height(), 3, image.pixels().data(), 0) == 0) {
     throw aulos::Error("cannot write " + path.string() + ": PNG encoding failed");
   }
-  write_file(path, bytes);
+  aulos::io::AtomicFile file(path.string());
+  file.write(bytes);
+  file.commit();
 }
 
 }  // namespace aulos_examples

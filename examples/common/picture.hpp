@@ -63,7 +63,7 @@ struct AttentionMap {
 Image attention_sheet(const Image& image, std::string_view title, std::span<const AttentionMap> maps, int rows,
                       int columns);
 
-// Throws aulos::Error with path and reason; an existing file stays as it was (output_file.hpp). check_png_output finds
+// Throw aulos::Error with path and reason; a file is written whole, or an existing one stays as it was. The check finds
 // most reasons before the computing starts.
 void check_png_output(const std::filesystem::path& path);
 void write_png(const std::filesystem::path& path, const Image& image);

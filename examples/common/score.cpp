@@ -303,7 +303,8 @@ Score score_as(const Sighting& sighting, const Scene& wanted, std::size_t first,
   return score;
 }
 
-int attributes_right(const Score& score) { return score.colour.right + score.shape.right + score.relation.right; }
+// The relation decides only between pairings of equally many right colours and shapes.
+int pairing_value(const Score& score) { return 2 * (score.colour.right + score.shape.right) + score.relation.right; }
 
 }  // namespace
 
@@ -382,7 +383,7 @@ Score judge(const Sighting& sighting, const Scene& wanted) {
   const std::size_t second = sighting.objects.size() < 2 ? kMissing : 1;
   const Score straight = score_as(sighting, wanted, first, second);
   const Score crossed = score_as(sighting, wanted, second, first);
-  return attributes_right(crossed) > attributes_right(straight) ? crossed : straight;
+  return pairing_value(crossed) > pairing_value(straight) ? crossed : straight;
 }
 
 }  // namespace aulos_examples

@@ -57,8 +57,8 @@ struct Score {
   Score& operator+=(const Score& other);
 };
 
-// The largest objects of the picture are paired with the wanted ones so that most attributes fit; a missing object is
-// wrong in colour, shape and relation.
+// The largest objects of the picture are paired with the wanted ones so that most colours and shapes fit; a missing
+// object is wrong in colour, shape and relation.
 Score judge(const Sighting& sighting, const Scene& wanted);
 
 }  // namespace aulos_examples

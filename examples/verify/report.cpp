@@ -82,7 +82,8 @@ CaseReport judge(const aulos::io::Checkpoint& file, const std::map<std::string, 
     if (is_gradient(info.name)) largest_gradient = std::max(largest_gradient, rms(file.values<float>(info.name)));
   for (const auto& info : file.tensors()) {
     if (!is_output(info.name) && !is_gradient(info.name)) continue;
-    Verdict verdict{.tensor = std::string(info.name)};
+    Verdict verdict;
+    verdict.tensor = std::string(info.name);
     const auto found = computed.find(verdict.tensor);
     if (found == computed.end()) {
       verdict.reason = "not computed";

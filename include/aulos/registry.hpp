@@ -94,7 +94,7 @@ class Case {
     checkpoint_.read(info, owned->data(), owned->count());
     Parameter<float, Rank>& parameter = *owned;
     keep_.push_back(std::move(owned));
-    parameters_.emplace_back(name, parameter.any());
+    parameters_.push_back({name, std::vector<Index>(info.shape.begin(), info.shape.end()), parameter.any()});
     return parameter;
   }
 
@@ -126,12 +126,21 @@ class Case {
       }
       tape_->backward(std::span<const Seed<float>>(seeds));
       for (const auto& [name, x] : inputs_) results_["grad_input/" + name] = gradient(x);
-      for (const auto& [name, p] : parameters_) results_["grad_param/" + name] = gradient(p);
+      for (const NamedParameter& p : parameters_) {
+        CaseValues& values = results_["grad_param/" + p.name] = gradient(p.any);
+        values.shape = p.shape;  // as the checkpoint has it: a convolution's weight is a matrix inside
+      }
     }
     return results_;
   }
 
  private:
+  struct NamedParameter {
+    std::string name;
+    std::vector<Index> shape;
+    AnyTensor<float> any;
+  };
+
   template <int Rank>
   static Shape<Rank> shape_of(const io::TensorInfo& info) {
     if (info.shape.size() != static_cast<std::size_t>(Rank))
@@ -153,7 +162,7 @@ class Case {
   template <class M>
   void add_parameters(const M& module, const std::string& prefix) {
     nn::for_each_parameter(module, [&](const auto& p) {
-      if (p.role == nn::Role::parameter) parameters_.emplace_back(prefix + p.name, p.any());
+      if (p.role == nn::Role::parameter) parameters_.push_back({prefix + p.name, p.shape, p.any()});
     });
   }
 
@@ -180,7 +189,8 @@ class Case {
   std::vector<std::shared_ptr<void>> keep_;
   Context context_;
   std::unique_ptr<GradTape> tape_;
-  std::vector<std::pair<std::string, AnyTensor<float>>> inputs_, parameters_, outputs_;
+  std::vector<std::pair<std::string, AnyTensor<float>>> inputs_, outputs_;
+  std::vector<NamedParameter> parameters_;
   std::map<std::string, CaseValues> results_;
 };
 

@@ -5,6 +5,8 @@
 
 #include <clocale>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <limits>
 #include <locale>
 #include <string>
@@ -129,15 +131,15 @@ TEST(Cli, FullStandardOutputIsAnError) {
   std::FILE* full = std::fopen("/dev/full", "wb");
   if (full == nullptr) GTEST_SKIP() << "no /dev/full";
   std::fclose(full);
-  EXPECT_EXIT(
-      {
-        if (std::freopen("/dev/full", "wb", stdout) == nullptr) std::_Exit(99);
-        CLI::App app("Draws.", "draw");
-        std::string word = "draw";
-        std::array<char*, 1> argv = {word.data()};
-        std::_Exit(run_program(app, 1, argv.data(), [] { return std::puts("text") >= 0 ? kSuccess : kFailure; }));
-      },
-      testing::ExitedWithCode(2), "draw: cannot write to standard output: No space left on device");
+  const auto print_to_full_disk = [] {
+    if (std::freopen("/dev/full", "wb", stdout) == nullptr) std::_Exit(99);
+    CLI::App app("Draws.", "draw");
+    std::string word = "draw";
+    char* argv[] = {word.data()};
+    std::_Exit(run_program(app, 1, argv, [] { return std::puts("text") >= 0 ? kSuccess : kFailure; }));
+  };
+  EXPECT_EXIT(print_to_full_disk(), testing::ExitedWithCode(2),
+              "draw: cannot write to standard output: No space left on device");
 }
 
 }  // namespace

@@ -121,10 +121,10 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"red circle on a white backround",
                 "word 6 is unknown: 'backround' (the nearest known word is 'background')"},
         Refused{"the red circle", "word 1 is unknown: 'the' (the nearest known word is 'red')"},
-        Refused{"red circle a\x1b[31m", "word 3 is unknown: 'a?[31m' (the nearest known word is 'an')"},
+        Refused{"red circle a\x1b[31m", "word 3 is unknown: 'a?[31m' (the nearest known word is 'medium')"},
         Refused{"red xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
                 "word 2 is unknown: 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...' (the nearest known word is "
-                "'background')"}));
+                "'small')"}));
 
 #undef AULOS_SHAPES
 #undef AULOS_COLOURS

@@ -150,6 +150,8 @@ std::vector<Case> text_cases() {
   named("NameOfOneMegabyte", std::string(1 << 20, 'n'), "expected a name of at most 65536 bytes, got 1048576");
   header("TerminalEscapeInMessage", R"({"\u001b[31mred\n":{"dtype":"F32","shape":[2]}})",
          "tensor '\\u{001b}[31mred\\n': has no 'data_offsets'");
+  header("ErrorBehindAnEscapedName", R"({"\u0061\n\u0062":{"dtype":"F32","shape":[2,x]}})",
+         "tensor 'a\\nb', byte 54: expected a number for shape");
   return cases;
 }
 

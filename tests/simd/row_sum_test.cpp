@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <vector>
 
 namespace {
@@ -11,29 +12,48 @@ namespace simd = aulos::simd;
 using aulos::Index;
 
 template <class T>
-class RowSumOf : public ::testing::Test {};
+class SumRow : public ::testing::Test {};
 using Types = ::testing::Types<float, double>;
-TYPED_TEST_SUITE(RowSumOf, Types);
+TYPED_TEST_SUITE(SumRow, Types);
 
-TYPED_TEST(RowSumOf, AddsEveryElementOnceInDouble) {
+TYPED_TEST(SumRow, AddsEveryElementOnce) {
   using T = TypeParam;
-  for (Index length = 0; length <= 150; ++length) {
+  std::vector<Index> lengths;
+  for (Index n = 0; n <= 400; ++n) lengths.push_back(n);
+  lengths.push_back(10007);
+  for (const Index length : lengths) {
     std::vector<T> x(static_cast<std::size_t>(length)), z(x.size());
-    long double sum = 0, product = 0;
+    double sum = 0, product = 0;
     for (std::size_t i = 0; i < x.size(); ++i) {
-      x[i] = std::sin(T(i)) + T(40000);
-      z[i] = std::cos(T(3) * T(i));
-      sum += static_cast<long double>(x[i]);
-      product += static_cast<long double>(x[i]) * static_cast<long double>(z[i]);
+      x[i] = static_cast<T>((i * 7) % 11) - T(3);  // small integers: exact in any order
+      z[i] = static_cast<T>((i * 5) % 13);
+      sum += static_cast<double>(x[i]);
+      product += static_cast<double>(x[i]) * static_cast<double>(z[i]);
     }
-    simd::RowSum<T> s, p;
-    simd::for_lanes_in_turns<T>(length, [&](Index i, auto part, std::size_t turn) {
+    const auto got = simd::sum_row<T, 3>(length, [&](Index i, auto part, auto& sums) {
       const simd::Batch<T> a = part.load(x.data() + i), b = part.load(z.data() + i);
-      s.add(turn, a);
-      p.add_product(turn, a, b);
+      sums[0] += a;
+      sums[1] = simd::fma(a, b, sums[1]);
+      sums[2] += part.keep(simd::Batch<T>(T(1)), T(0));
     });
-    EXPECT_NEAR(s.total(), static_cast<double>(sum), 1e-15 * 40000.0 * static_cast<double>(length));
-    EXPECT_NEAR(p.total(), static_cast<double>(product), 1e-15 * 40000.0 * static_cast<double>(length));
+    EXPECT_EQ(got[0], sum) << length;
+    EXPECT_EQ(got[1], product) << length;
+    EXPECT_EQ(got[2], static_cast<double>(length));
+  }
+}
+
+TYPED_TEST(SumRow, HasTheErrorOfAFewRoundingsAtAnyLength) {
+  using T = TypeParam;
+  for (const Index length : {100, 3000, 1000003}) {
+    std::vector<T> x(static_cast<std::size_t>(length));
+    long double want = 0;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      x[i] = T(1) + std::sin(static_cast<T>(i));
+      want += static_cast<long double>(x[i]);
+    }
+    const double got =
+        simd::sum_row<T, 1>(length, [&](Index i, auto part, auto& sums) { sums[0] += part.load(x.data() + i); })[0];
+    EXPECT_NEAR(got, static_cast<double>(want), 0.5 * std::numeric_limits<T>::epsilon() * static_cast<double>(want));
   }
 }
 

@@ -65,11 +65,15 @@ class GradTape {
   // the next recorded op begins a new round, in which inputs are to be watched again.
   template <Real T, int Rank>
   void watch(Tensor<T, Rank>& x) {
-    if (x.empty()) throw ShapeError("watch: x is empty (moved from?)");
-    AnyTensor<T> any = std::move(x).any();
-    if (any.buffer()->pool == nullptr) throw Error("watch: a parameter has a gradient without being watched");
-    any.set_node(new_node(any.buffer()->bytes, Keep::yes));
+    AnyTensor<T> any = x.any();
+    watch(any);
     x = Tensor<T, Rank>(std::move(any));
+  }
+  template <Real T>
+  void watch(AnyTensor<T>& x) {
+    if (x.empty()) throw ShapeError("watch: x is empty (moved from?)");
+    if (x.buffer()->pool == nullptr) throw Error("watch: a parameter has a gradient without being watched");
+    x.set_node(new_node(x.buffer()->bytes, x.buffer()->bytes, Keep::yes));
   }
 
   // Differentiates a loss of one element with respect to every trainable parameter and watched input.
@@ -87,24 +91,33 @@ class GradTape {
   // The same for the loss sum over seeds of sum(y * cotangent).
   template <Real T>
   void backward(std::span<const Seed<T>> seeds, Accumulate accumulate = Accumulate::restart) {
-    if (accumulate == Accumulate::restart) drop_parameter_gradients();
     for (const Seed<T>& seed : seeds) {
+      if (seed.y.empty() || seed.cotangent.empty())
+        throw ShapeError("backward: y or its cotangent is empty (moved from?)");
       if (!seed.y.dims().same_extents(seed.cotangent.dims()))
         throw ShapeError("backward: y " + to_string(seed.y.dims()) + " and its cotangent " +
                          to_string(seed.cotangent.dims()) + " differ");
-      if (const Ghost<T> y = ghost(seed.y)) give(y, seed.cotangent);
+      if (const Node node = seed.y.node(); node != 0 && !is_parameter(node) && (finished_ || node < first_node_))
+        throw Error("backward: y was recorded before the last backward pass, which has used its records up");
     }
+    if (accumulate == Accumulate::restart) drop_parameter_gradients();
+    for (const Seed<T>& seed : seeds)
+      if (const Ghost<T> y = ghost(seed.y)) give(y, seed.cotangent);
     run_entries();
   }
 
   // The gradient of a parameter, of a watched tensor, or of a view of either; empty where none flowed into it.
   template <Real T, int Rank>
   Tensor<T, Rank> gradient(const Parameter<T, Rank>& parameter) const {
-    return Tensor<T, Rank>(gradient(ghost(parameter.any())));
+    return Tensor<T, Rank>(gradient(parameter.any()));
   }
   template <Real T, int Rank>
   Tensor<T, Rank> gradient(const Tensor<T, Rank>& x) const {
-    return Tensor<T, Rank>(gradient(ghost(x.any())));
+    return Tensor<T, Rank>(gradient(x.any()));
+  }
+  template <Real T>
+  AnyTensor<T> gradient(const AnyTensor<T>& x) const {
+    return gradient(ghost_of_round(x));
   }
 
   // Keeps the gradient of a result, which the tape otherwise drops once it has been handed on.
@@ -122,20 +135,18 @@ class GradTape {
   // While a backward pass runs, ops compute but do not record.
   bool recording() const noexcept { return !running_; }
 
-  // Which node and view `x` is; a trainable parameter gets its node at first sight.
+  // Which node and view `x` is for what is recorded next; a trainable parameter gets its node at first sight.
   template <Real T>
   Ghost<T> ghost(const AnyTensor<T>& x) const {
-    if (x.empty()) return {};
-    Node node = x.node();
-    if (node == 0 && x.buffer()->pool == nullptr && x.buffer()->trainable) node = parameter_node(x.buffer());
-    if (node != 0 && !is_parameter(node) && node < first_node_) node = 0;  // of an earlier round: a constant now
-    return {node, node == 0 ? 0 : x.offset(), x.dims()};
+    Ghost<T> ghost = ghost_of_round(x);
+    if (finished_ && !is_parameter(ghost.node)) ghost.node = 0;  // the next record begins a new round
+    return ghost;
   }
 
   // Makes `y`, the whole of a fresh or donated buffer, a node whose gradient rule(GradTape&, Node of y) hands on.
   template <Real T, class Rule>
   void record(AnyTensor<T>& y, Rule&& rule) {
-    const Node node = new_node(y.buffer()->bytes, Keep::no);
+    const Node node = new_node(y.buffer()->bytes, bytes_of(y), Keep::no);
     entries_.push([rule = std::forward<Rule>(rule), node](GradTape& tape) mutable {
       rule(tape, node);
       tape.release(node);
@@ -151,7 +162,7 @@ class GradTape {
     const Node first = first_node_ + nodes_.size();
     const Node last = first + results.size();
     for (AnyTensor<T>* y : results) {
-      const Node node = new_node(y->empty() ? 0 : y->buffer()->bytes, Keep::no);
+      const Node node = y->empty() ? new_node(0, 0, Keep::no) : new_node(y->buffer()->bytes, bytes_of(*y), Keep::no);
       if (!y->empty()) y->set_node(node);
     }
     entries_.push([rule = std::forward<Rule>(rule), first, last](GradTape& tape) mutable {
@@ -182,7 +193,8 @@ class GradTape {
   void give(const Ghost<T>& x, AnyTensor<T> dx) {
     if (!x || dx.empty()) return;
     Slot& slot = slot_of(x.node);
-    if (!slot.gradient && dx.sole() && dx.buffer()->bytes == slot.bytes && x.offset == 0 && x.dims.dense()) {
+    const bool whole = x.offset == 0 && x.dims.dense() && bytes_of(dx) == slot.used;
+    if (!slot.gradient && whole && dx.sole() && dx.buffer()->bytes == slot.bytes) {
       slot.gradient = dx.reference();
       return;
     }
@@ -216,7 +228,8 @@ class GradTape {
   enum class Keep { no, yes };
 
   struct Slot {
-    std::size_t bytes = 0;
+    std::size_t bytes = 0;  // of the buffer
+    std::size_t used = 0;   // of them in elements; where that is not known, all
     Keep keep = Keep::no;
     BufferReference gradient;
   };
@@ -224,9 +237,25 @@ class GradTape {
   static constexpr Node parameter_bit = Node{1} << 63;
   static bool is_parameter(Node node) noexcept { return (node & parameter_bit) != 0; }
 
+  template <Real T>
+  static std::size_t bytes_of(const AnyTensor<T>& x) noexcept {
+    return static_cast<std::size_t>(x.count()) * sizeof(T);
+  }
+
+  template <Real T>
+  Ghost<T> ghost_of_round(const AnyTensor<T>& x) const {
+    if (x.empty()) return {};
+    Node node = x.node();
+    if (node == 0 && x.buffer()->pool == nullptr && x.buffer()->trainable) node = parameter_node(x.buffer());
+    if (node != 0 && !is_parameter(node) && node < first_node_) node = 0;  // of an earlier round: a constant now
+    return {node, node == 0 ? 0 : x.offset(), x.dims()};
+  }
+
   Node parameter_node(const Buffer* buffer) const {
     auto [at, fresh] = parameter_nodes_.try_emplace(buffer, parameter_bit | parameters_.size());
-    if (fresh) parameters_.push_back({buffer->bytes, Keep::yes, {}});
+    if (fresh) parameters_.push_back({buffer->bytes, buffer->bytes, Keep::yes, {}});
+    Slot& slot = slot_of(at->second);
+    if (slot.bytes != buffer->bytes) slot = {buffer->bytes, buffer->bytes, Keep::yes, {}};  // another one at its address
     return at->second;
   }
 
@@ -242,9 +271,9 @@ class GradTape {
     finished_ = false;
   }
 
-  Node new_node(std::size_t bytes, Keep keep) {
+  Node new_node(std::size_t bytes, std::size_t used, Keep keep) {
     begin_round();
-    nodes_.push_back({bytes, keep, {}});
+    nodes_.push_back({bytes, used, keep, {}});
     return first_node_ + nodes_.size() - 1;
   }
 

@@ -60,7 +60,7 @@ class Context {
   // Threads lent by the application: it must outlive the Context.
   template <Executor E>
   explicit Context(E& executor, const ContextOptions& options = {})
-      : team_(executor), pool_(new Pool(this, Pool::Kind::real)), random_(options.seed) {
+      : team_((require_processor(), executor)), pool_(new Pool(this, Pool::Kind::real)), random_(options.seed) {
     start(options);
   }
 
@@ -211,7 +211,7 @@ class Context {
   static constexpr double alone_below = 5e-6;
 
   Context(Pool::Kind kind, const ContextOptions& options)
-      : team_(kind == Pool::Kind::dry ? 1
+      : team_((require_processor(), kind == Pool::Kind::dry ? 1
               : options.threads == 0  ? default_thread_count()
                                       : options.threads),
         pool_(new Pool(this, kind)),
@@ -221,7 +221,6 @@ class Context {
 
   void start(const ContextOptions& options) {
     try {
-      require_processor();
       if (options.reserve_bytes > 0) pool_->reserve(options.reserve_bytes);
     } catch (...) {
       pool_->orphan();

@@ -244,9 +244,9 @@ AULOS_BASELINE constexpr const char* processor_level(std::uint64_t features) noe
   constexpr std::uint64_t avx2 = sse42 | processor_feature("AVX") | processor_feature("AVX2");
   constexpr std::uint64_t avx512 = avx2 | processor_feature("AVX512F") | processor_feature("AVX512BW") |
                                    processor_feature("AVX512DQ") | processor_feature("AVX512VL");
-  constexpr std::uint64_t bf16 = avx512 | processor_feature("AVX512VNNI") | processor_feature("AVX512BF16");
-  constexpr Level levels[] = {{"AVX-512 with AMX", bf16 | processor_feature("AMX-TILE")},
-                              {"AVX-512 with BF16", bf16},
+  constexpr std::uint64_t dot = avx512 | processor_feature("AVX512VNNI") | processor_feature("AVX512BF16");
+  constexpr Level levels[] = {{"AVX-512 with AMX", dot | processor_feature("AMX-TILE")},
+                              {"AVX-512 with BF16", dot},
                               {"AVX-512", avx512},
                               {"AVX2", avx2},
                               {"AVX", sse42 | processor_feature("AVX")},

@@ -181,13 +181,13 @@ class HeaderParser {
       : source_(source), header_(header), data_bytes_(data_bytes) {}
 
   void parse() {
+    std::optional<json::Reader> reader;  // outlives the handler: names with escapes are views into it
     try {
-      json::Reader reader(header_.text, 8);
-      read(reader);
-      header_.unescaped = reader.take_strings();
+      read(reader.emplace(header_.text, 8));
     } catch (const JsonError& error) {
       fail(subject() + ", " + error.what());
     }
+    header_.unescaped = reader->take_strings();
     header_.names = NameIndex(header_.tensors);
     header_.names.for_each_duplicate(header_.tensors, [&](const TensorInfo& a, const TensorInfo&) {
       fail("duplicate key " + quote(a.name) + " in the header");

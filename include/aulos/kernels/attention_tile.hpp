@@ -98,16 +98,16 @@ template <class T>
 [[gnu::noinline]] void pack_rows(T* to, Index rows, Index first, const T* from, Index stride, Index n, Index width,
                                  T factor = T(1)) {
   constexpr Index W = panel<T>;
-  for (Index c = 0; c < width; c += W) {
-    const Index count = std::min(W, width - c);
-    for (Index r = 0; r < n; ++r) {
-      T* out = to + c * rows + (first + r) * W;
-      const T* in = from + r * stride + c;
+  for (Index r = 0; r < n; ++r) {
+    const T* in = from + r * stride;
+    T* out = to + (first + r) * W;
+    for (Index c = 0; c < width; c += W, in += W, out += W * rows) {
+      const Index count = std::min(W, width - c);
       if (count == W) {
         for (Index x = 0; x < W; ++x) out[x] = in[x] * factor;
       } else {
         for (Index x = 0; x < count; ++x) out[x] = in[x] * factor;
-        for (Index x = count; x < W; ++x) out[x] = T(0);
+        std::fill_n(out + count, W - count, T(0));
       }
     }
   }

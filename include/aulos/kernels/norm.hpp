@@ -1,6 +1,7 @@
 // Layer norm and RMS norm over rows, with an optional affine part and an optional modulation, and their gradients.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 
@@ -52,8 +53,6 @@ class Centered {
   simd::Batch<T> operator()(simd::Batch<T> x) const noexcept {
     if constexpr (kCentering == Centering::none) {
       return x;
-    } else if constexpr (sizeof(T) == sizeof(double)) {
-      return x - hi_;
     } else {
       return (x - hi_) - lo_;
     }
@@ -63,24 +62,28 @@ class Centered {
   simd::Batch<T> hi_, lo_;
 };
 
-// Two passes, sums in double.
+// Two passes: the mean, then the squares of the distances from it, with what the first mean was off by.
 template <class T, Centering kCentering>
 RowMoments row_moments(const T* x, Index columns, double eps) noexcept {
   const double n = static_cast<double>(columns);
-  double mean = 0;
-  if constexpr (kCentering == Centering::subtract_mean) {
-    simd::RowSum<T> sum;
-    simd::for_lanes_in_turns<T>(columns,
-                                [&](Index i, auto part, std::size_t turn) { sum.add(turn, part.load(x + i)); });
-    mean = sum.total() / n;
+  if constexpr (kCentering == Centering::none) {
+    const auto sums = simd::sum_row<T, 1>(columns, [&](Index i, auto part, auto& sum) {
+      const simd::Batch<T> v = part.load(x + i);
+      sum[0] = simd::fma(v, v, sum[0]);
+    });
+    return {0, 1 / std::sqrt(sums[0] / n + eps)};
+  } else {
+    const T near = static_cast<T>(
+        simd::sum_row<T, 1>(columns, [&](Index i, auto part, auto& sum) { sum[0] += part.load(x + i); })[0] / n);
+    const simd::Batch<T> pivot(near);
+    const auto sums = simd::sum_row<T, 2>(columns, [&](Index i, auto part, auto& sum) {
+      const simd::Batch<T> d = part.keep(part.load(x + i) - pivot, T(0));
+      sum[0] += d;
+      sum[1] = simd::fma(d, d, sum[1]);
+    });
+    const double off = sums[0] / n;
+    return {static_cast<double>(near) + off, 1 / std::sqrt(std::max(0.0, sums[1] / n - off * off) + eps)};
   }
-  const Centered<T, kCentering> centered(mean);
-  simd::RowSum<T> squares;
-  simd::for_lanes_in_turns<T>(columns, [&](Index i, auto part, std::size_t turn) {
-    const simd::Batch<T> d = part.keep(centered(part.load(x + i)), T(0));
-    squares.add_product(turn, d, d);
-  });
-  return {mean, 1 / std::sqrt(squares.total() / n + eps)};
 }
 
 template <class T, Centering kCentering>
@@ -91,13 +94,16 @@ void norm(Threads threads, const NormShape& shape, const NormOperands<T>& in, Ro
     const RowMoments moments = row_moments<T, kCentering>(x, shape.columns, shape.eps);
     const Centered<T, kCentering> centered(moments.mean);
     const simd::Batch<T> rstd(static_cast<T>(moments.rstd));
+    // Copies: a store to y might change what a reference refers to, for all that the compiler knows.
+    const T* weight = in.weight;
+    const T* bias = in.bias;
     const T* scale = in.scale ? in.scale[row] : nullptr;
     const T* shift = in.shift ? in.shift[row] : nullptr;
     T* to = y[row];
-    simd::for_lanes<T>(shape.columns, [&](Index i, auto part) {
+    simd::for_lanes<T>(shape.columns, [=](Index i, auto part) {
       simd::Batch<T> v = centered(part.load(x + i)) * rstd;
-      if (in.weight != nullptr) v = v * part.load(in.weight + i);
-      if (in.bias != nullptr) v = v + part.load(in.bias + i);
+      if (weight != nullptr) v = v * part.load(weight + i);
+      if (bias != nullptr) v = v + part.load(bias + i);
       if (scale != nullptr) v = v * (one + part.load(scale + i));
       if (shift != nullptr) v = v + part.load(shift + i);
       part.store(to + i, v);
@@ -126,23 +132,18 @@ void norm_backward(Threads threads, const NormShape& shape, const NormOperands<T
       const simd::Batch<T> g = affine_gradient(row, i, part);
       return in.weight == nullptr ? g : g * part.load(in.weight + i);
     };
-    simd::RowSum<T> sum, product;
-    simd::for_lanes_in_turns<T>(shape.columns, [&](Index i, auto part, std::size_t turn) {
+    const auto sums = simd::sum_row<T, 2>(shape.columns, [&](Index i, auto part, auto& sum) {
       const simd::Batch<T> h = h_of(i, part);
-      if constexpr (kCentering == Centering::subtract_mean) sum.add(turn, h);
-      product.add_product(turn, h, centered(part.load(x + i)));
+      if constexpr (kCentering == Centering::subtract_mean) sum[0] += h;
+      sum[1] = simd::fma(h, centered(part.load(x + i)), sum[1]);
     });
-    const double n = static_cast<double>(shape.columns);
-    const double r = moments.rstd;
-    const simd::Batch<double> mean_h(sum.total() / n), slope(product.total() / n * r * r), rstd(r);
+    const double n = static_cast<double>(shape.columns), r = moments.rstd;
+    const simd::Batch<T> mean_h(static_cast<T>(sums[0] / n)), slope(static_cast<T>(sums[1] / n * r * r));
+    const simd::Batch<T> rstd(static_cast<T>(r));
     T* to = out.gx[row];
     simd::for_lanes<T>(shape.columns, [&](Index i, auto part) {
-      const simd::Doubles<T> h = simd::widen(h_of(i, part)), d = simd::widen(centered(part.load(x + i)));
-      simd::Doubles<T> g;
-      for (std::size_t j = 0; j < simd::Doubles<T>::count; ++j) {
-        g.part[j] = rstd * simd::fnma(d.part[j], slope, h.part[j] - mean_h);
-      }
-      part.store(to + i, simd::narrow(g));
+      const simd::Batch<T> h = h_of(i, part), d = centered(part.load(x + i));
+      part.store(to + i, rstd * simd::fnma(d, slope, h - mean_h));
     });
   });
 
@@ -177,7 +178,8 @@ void norm_backward(Threads threads, const NormShape& shape, const NormOperands<T
 }  // namespace detail
 
 // xhat = (x - mean(x)) / sqrt(var(x) + eps) over the last axis, biased variance; then the affine part and the
-// modulation. Moments in double, two passes, right for any mean; three passes over a row in cache. y may be x.
+// modulation. Moments in double over short runs in T, about a pivot near the mean, so that they are right for any mean;
+// three passes over a row in cache. y may be x.
 // torch.nn.functional.layer_norm; adaLN's norm(x) * (1 + scale) + shift in one kernel.
 template <class T>
 void layer_norm(Threads threads, const NormShape& shape, const NormOperands<T>& in, Rows<T> y) {

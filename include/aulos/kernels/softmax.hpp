@@ -30,26 +30,40 @@ T row_maximum(const T* x, Index columns) noexcept {
   return simd::reduce_max(top);
 }
 
-// sum exp(x - top), in double; each e^(x - top) is also given to `visit(i, part, e)`.
+// The maximum, or any number of the row where it holds a NaN: for sums of exponentials, which are NaN then anyhow.
+template <class T>
+T exponent_maximum(const T* x, Index columns) noexcept {
+  constexpr T lowest = -std::numeric_limits<T>::infinity();
+  constexpr Index width = simd::lanes<T>;
+  simd::Batch<T> top[4] = {{lowest}, {lowest}, {lowest}, {lowest}};
+  Index i = 0;
+  for (; i + 4 * width <= columns; i += 4 * width) {
+    AULOS_UNROLL
+    for (Index turn = 0; turn < 4; ++turn) top[turn] = simd::raw_max(top[turn], simd::load(x + i + turn * width));
+  }
+  simd::for_lanes<T>(columns - i, [&](Index j, auto part) {
+    top[0] = simd::raw_max(top[0], part.keep(part.load(x + i + j), lowest));
+  });
+  const T most = simd::reduce_max(simd::max(simd::max(top[0], top[1]), simd::max(top[2], top[3])));
+  return is_minus_infinity(most) ? row_maximum(x, columns) : most;  // a NaN among nothing but -inf must be seen
+}
+
+// sum exp(x - top); each e^(x - top) is also given to `visit(i, part, e)`.
 template <class T, class Visit>
 double sum_of_exponentials(const T* x, Index columns, T top, const Visit& visit) {
   const simd::Batch<T> m(top);
-  simd::RowSum<T> sum;
-  simd::for_lanes_in_turns<T>(columns, [&](Index i, auto part, std::size_t turn) {
+  return simd::sum_row<T, 1>(columns, [&](Index i, auto part, auto& sum) {
     const simd::Batch<T> e = part.keep(simd::exp(part.load(x + i) - m), T(0));
-    sum.add(turn, e);
+    sum[0] += e;
     visit(i, part, e);
-  });
-  return sum.total();
+  })[0];
 }
 
 template <class T>
 double sum_of_products(const T* x, const T* z, Index columns) noexcept {
-  simd::RowSum<T> sum;
-  simd::for_lanes_in_turns<T>(columns, [&](Index i, auto part, std::size_t turn) {
-    sum.add_product(turn, part.load(x + i), part.load(z + i));
-  });
-  return sum.total();
+  return simd::sum_row<T, 1>(columns, [&](Index i, auto part, auto& sum) {
+    sum[0] = simd::fma(part.load(x + i), part.load(z + i), sum[0]);
+  })[0];
 }
 
 template <class T>
@@ -59,13 +73,13 @@ void fill_row(T* y, Index columns, T value) noexcept {
 
 }  // namespace detail
 
-// y = exp(x - max(x)) / sum exp(x - max(x)) over the last axis. x, y [rows, columns]; y may be x. The sum in double,
-// three passes over a row in cache. torch.softmax(dim=-1), but a row of -inf gives 0, not NaN.
+// y = exp(x - max(x)) / sum exp(x - max(x)) over the last axis. x, y [rows, columns]; y may be x. The sum in double
+// over short runs in T, three passes over a row in cache. torch.softmax(dim=-1), but a row of -inf gives 0, not NaN.
 template <class T>
 void softmax(Threads threads, Index rows, Index columns, Rows<const T> x, Rows<T> y) {
   detail::for_rows(threads, rows, columns, [&](Index row) {
     T* to = y[row];
-    const T top = detail::row_maximum(x[row], columns);
+    const T top = detail::exponent_maximum(x[row], columns);
     if (detail::is_minus_infinity(top)) return detail::fill_row(to, columns, T(0));
     const double sum = detail::sum_of_exponentials(x[row], columns, top,
                                                    [&](Index i, auto part, auto e) { part.store(to + i, e); });
@@ -93,7 +107,7 @@ void log_softmax(Threads threads, Index rows, Index columns, Rows<const T> x, Ro
   detail::for_rows(threads, rows, columns, [&](Index row) {
     const T* from = x[row];
     T* to = y[row];
-    const T top = detail::row_maximum(from, columns);
+    const T top = detail::exponent_maximum(from, columns);
     if (detail::is_minus_infinity(top)) return detail::fill_row(to, columns, top);
     const double sum = detail::sum_of_exponentials(from, columns, top, [](Index, auto, auto) {});
     const simd::Batch<T> m(top), log_sum(static_cast<T>(std::log(sum)));
@@ -109,10 +123,8 @@ void log_softmax_backward(Threads threads, Index rows, Index columns, Rows<const
     const T* g = gy[row];
     T* to = gx[row];
     if (detail::is_minus_infinity(detail::row_maximum(log_p, columns))) return detail::fill_row(to, columns, T(0));
-    simd::RowSum<T> sum;
-    simd::for_lanes_in_turns<T>(columns,
-                                [&](Index i, auto part, std::size_t turn) { sum.add(turn, part.load(g + i)); });
-    const simd::Batch<T> total(static_cast<T>(sum.total()));
+    const simd::Batch<T> total(static_cast<T>(
+        simd::sum_row<T, 1>(columns, [&](Index i, auto part, auto& sum) { sum[0] += part.load(g + i); })[0]));
     simd::for_lanes<T>(columns, [&](Index i, auto part) {
       part.store(to + i, simd::fnma(simd::exp(part.load(log_p + i)), total, part.load(g + i)));
     });

@@ -251,6 +251,35 @@ struct JointAttention {
   }
 };
 
+// Masks and biases in memory must have the extents of the attention.
+template <class Mask>
+void check_mask(const Op&, const Mask&, Index, Index) {}
+inline void check_mask(const Op& op, const KeepKeys& mask, Index batch, Index keys) {
+  op.require(!mask.keep.empty() && mask.keep.extent(0) == batch && mask.keep.extent(1) == keys, [&] {
+    return "key mask " + (mask.keep.empty() ? "is absent" : to_string(mask.keep.any().dims())) + ", expected " +
+           to_string(dense_dims({batch, keys}));
+  });
+}
+template <class First, class Second>
+void check_mask(const Op& op, const kernels::MaskBoth<First, Second>& both, Index batch, Index keys) {
+  check_mask(op, both.first, batch, keys);
+  check_mask(op, both.second, batch, keys);
+}
+
+template <Real T, class Run, class Score>
+void check_score(const Op&, const Run&, const Score&) {}
+template <Real T, class Run>
+void check_score(const Op& op, const Run& run, const AddBias<T>& score) {
+  const AnyTensor<T>& bias = score.bias;
+  const int r = bias.empty() ? 4 : bias.rank();
+  Dims expected = dense_dims({run.shape.batch, run.shape.heads, run.queries(), run.keys()});
+  if (r == 3) expected = dense_dims(expected.extent + 1, 3);
+  op.require(!bias.empty() && bias.dims().same_extents(expected), [&] {
+    return "bias " + (bias.empty() ? "is empty (moved from?)" : to_string(bias.dims())) + ", expected " +
+           to_string(expected);
+  });
+}
+
 // Fills results.out and results.lse (the latter where `with_lse` or a gradient is asked for).
 enum class Lse { skip, keep };
 
@@ -278,7 +307,8 @@ JointAttention<T, Mask, Score> joint_attention(std::span<const Side<T>> sides, c
     if (keep_lse == Lse::keep || op.recording())
       run.lse[s] = op.empty<T>(dense_dims({run.shape.batch, run.shape.heads, nq}));
   }
-  check_rules(op, run, mask, bias);
+  check_mask(op, mask, run.shape.batch, run.keys());
+  check_score<T>(op, run, score);
   const Cost cost{run.flops(), run.bytes(), kernels::attention_scratch<T>(run.shape, run.queries(), run.keys())};
   op.run(cost, [&](Threads threads) { run.forward(threads); });
   if (op.recording()) {
@@ -298,25 +328,6 @@ JointAttention<T, Mask, Score> joint_attention(std::span<const Side<T>> sides, c
   for (AnyTensor<T>& out : run.out)
     if (!out.empty()) out = op.result(std::move(out));
   return run;
-}
-
-// Masks and biases in memory must have the extents of the attention.
-template <class Run, class Mask, Real T>
-void check_rules(const Op& op, const Run& run, const Mask& mask, const AnyTensor<T>& bias) {
-  if constexpr (std::is_same_v<Mask, KeepKeys>) {
-    op.require(!mask.keep.empty() && mask.keep.extent(0) == run.shape.batch && mask.keep.extent(1) == run.keys(), [&] {
-      return "key mask " + (mask.keep.empty() ? "is absent" : to_string(mask.keep.any().dims())) + ", expected [" +
-             std::to_string(run.shape.batch) + ", " + std::to_string(run.keys()) + "]";
-    });
-  }
-  if (bias.empty()) return;
-  const int r = bias.rank();
-  op.require(bias.extent(r - 3) == run.shape.heads && bias.extent(r - 2) == run.queries() &&
-                 bias.extent(r - 1) == run.keys() && (r == 3 || bias.extent(0) == run.shape.batch),
-             [&] {
-               return "bias " + to_string(bias.dims()) + ", expected [" + std::to_string(run.shape.heads) + ", " +
-                      std::to_string(run.queries()) + ", " + std::to_string(run.keys()) + "]";
-             });
 }
 
 }  // namespace any

@@ -24,9 +24,11 @@ AnyTensor<T> cross_entropy(const AnyTensor<T>& logits, const AnyTensor<std::int6
   Op op("cross_entropy", arg("logits", logits), arg("labels", labels));
   const Index rows = logits.rows();
   const Index classes = logits.last();
-  op.require(labels.count() == rows, [&] {
-    return "logits " + to_string(logits.dims()) + " and labels " + to_string(labels.dims()) + " differ in rows (" +
-           std::to_string(rows) + " != " + std::to_string(labels.count()) + ")";
+  bool same = labels.rank() + 1 == logits.rank();
+  for (int axis = 0; same && axis < labels.rank(); ++axis) same = labels.extent(axis) == logits.extent(axis);
+  op.require(same, [&] {
+    return "labels " + to_string(labels.dims()) + " for logits " + to_string(logits.dims()) + ", expected " +
+           to_string(logits.dims().extent, logits.rank() - 1);
   });
   const AnyTensor<T> x = op.dense(logits);
   const AnyTensor<std::int64_t> label = op.dense(labels);
@@ -63,6 +65,16 @@ AnyTensor<T> cross_entropy(const AnyTensor<T>& logits, const AnyTensor<std::int6
   return op.result(std::move(y));
 }
 
+template <Real T>
+AnyTensor<T> mse_loss(const AnyTensor<T>& x, const AnyTensor<T>& target) {
+  Op op("mse_loss", arg("x", x), arg("target", target));
+  op.require(x.dims().same_extents(target.dims()), [&] {  // repeating one of them is hardly ever meant
+    return "x " + to_string(x.dims()) + " and target " + to_string(target.dims()) + " differ";
+  });
+  const AnyTensor<T> d = subtract(x, target);
+  return total("mse_loss", multiply(d, d), 1.0 / static_cast<double>(d.count()));
+}
+
 }  // namespace any
 
 // Mean over the rows that count of -sum(target log_softmax(logits)): logits [.., C], labels [..] -> [1].
@@ -76,8 +88,7 @@ Tensor<T, 1> cross_entropy(const Tensor<T, Rank>& logits, const Tensor<std::int6
 // mean((x - target)^2) -> [1]; both arguments have gradients. torch.nn.functional.mse_loss.
 template <Real T, int Rank>
 Tensor<T, 1> mse_loss(const Tensor<T, Rank>& x, const Arg<Tensor<T, Rank>>& target) {
-  const AnyTensor<T> d = any::subtract(x.any(), target.any());
-  return Tensor<T, 1>(any::total("mse_loss", any::multiply(d, d), 1.0 / static_cast<double>(d.count())));
+  return Tensor<T, 1>(any::mse_loss(x.any(), target.any()));
 }
 
 }  // namespace aulos::inline AULOS_ISA

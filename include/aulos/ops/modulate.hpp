@@ -1,6 +1,7 @@
 // Modulation of tokens by a conditioning vector, and gated residuals.
 #pragma once
 
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -83,6 +84,18 @@ AnyTensor<T> wanted(Context& context, const Ghost<T>& of) {
   return of ? context.empty_any<T>(of.dims) : AnyTensor<T>{};
 }
 
+// The gradient of a modulation part: where there are no tokens, no kernel writes it.
+template <Real T>
+AnyTensor<T> wanted_part(Context& context, const Ghost<T>& of, Index rows) {
+  AnyTensor<T> gradient = wanted(context, of);
+  if (rows == 0 && !gradient.empty() && gradient.count() > 0) {
+    context.run("zero_gradient", cost_per_element<T>(gradient.count(), 0, 1), [&](Threads) {
+      std::memset(gradient.mutable_data(), 0, static_cast<std::size_t>(gradient.count()) * sizeof(T));
+    });
+  }
+  return gradient;
+}
+
 // y = x (1 + scale) + shift; either part may be absent.
 template <Real T>
 AnyTensor<T> modulate(const AnyTensor<T>& x, const AnyTensor<T>& shift, const AnyTensor<T>& scale) {
@@ -98,8 +111,8 @@ AnyTensor<T> modulate(const AnyTensor<T>& x, const AnyTensor<T>& shift, const An
     op.record(y, [in, by_shift, by_scale, gx = op.ghost(x), gshift = op.ghost(shift), gscale = op.ghost(scale)](
                      GradTape& tape, AnyTensor<T> gy) {
       AnyTensor<T> dx = wanted(tape.context(), gx);
-      AnyTensor<T> dshift = wanted(tape.context(), gshift);
-      AnyTensor<T> dscale = wanted(tape.context(), gscale);
+      AnyTensor<T> dshift = wanted_part(tape.context(), gshift, gy.rows());
+      AnyTensor<T> dscale = wanted_part(tape.context(), gscale, gy.rows());
       tape.context().run("modulate_backward", cost_per_element<T>(gy.count(), 4, 3), [&](Threads threads) {
         kernels::modulate_backward<T>(threads, gy.rows(), gy.last(), in.in(), by_scale.rows(), dense_rows(gy),
                                       rows_out(dx), by_scale.gradient(dscale), by_shift.gradient(dshift));
@@ -135,7 +148,7 @@ AnyTensor<T> gated_residual(AnyTensor<T>&& residual, const AnyTensor<T>& gate, c
         tape.give(gf, gy);
       } else if (gf || ggate) {
         AnyTensor<T> df = wanted(tape.context(), gf);
-        AnyTensor<T> dgate = wanted(tape.context(), ggate);
+        AnyTensor<T> dgate = wanted_part(tape.context(), ggate, gy.rows());
         tape.context().run("gated_residual_backward", cost_per_element<T>(gy.count(), 3, 3), [&](Threads threads) {
           kernels::gated_residual_backward<T>(threads, gy.rows(), gy.last(), by.rows(), in.in(), dense_rows(gy),
                                               rows_out(df), by.gradient(dgate));

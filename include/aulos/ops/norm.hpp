@@ -47,10 +47,10 @@ AnyTensor<T> norm(NormKind kind, const AnyTensor<T>& x, const AnyTensor<T>& weig
                   gscale = op.ghost(scale)](GradTape& tape, AnyTensor<T> gy) {
       Context& context = tape.context();
       AnyTensor<T> dx = wanted(context, gx);
-      AnyTensor<T> dweight = wanted(context, gweight);
-      AnyTensor<T> dbias = wanted(context, gbias);
-      AnyTensor<T> dshift = wanted(context, gshift);
-      AnyTensor<T> dscale = wanted(context, gscale);
+      AnyTensor<T> dweight = wanted_part(context, gweight, shape.rows);
+      AnyTensor<T> dbias = wanted_part(context, gbias, shape.rows);
+      AnyTensor<T> dshift = wanted_part(context, gshift, shape.rows);
+      AnyTensor<T> dscale = wanted_part(context, gscale, shape.rows);
       static_assert(sizeof(kernels::RowMoments) == 2 * sizeof(double));
       const AnyTensor<double> moments = context.empty_any<double>(dense_dims({2 * shape.rows}));
       context.run("norm_backward", cost_per_element<T>(gy.count(), 16, 3), [&](Threads threads) {

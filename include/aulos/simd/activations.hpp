@@ -13,22 +13,42 @@ namespace aulos::inline AULOS_ISA::simd {
 
 namespace detail {
 
-// What sigmoid and silu share: `shifted` = e^-|x| 2^shift, a normal number where e^-|x| needs not be, and e^-|x|.
-// Both are 0 beyond the cut, where x e^-|x| rounds to 0.
+// What sigmoid and silu share: e^-|x| as `plain`, which is 0 from the cut on, and as a product of two parts so that
+// x e^-|x| can be rounded once where e^-|x| is subnormal: factor * (what finish multiplies by).
 template <Vec V>
 struct Decay {
-  static constexpr int shift = sizeof(Lane<V>) == 4 ? 64 : 128;
-  static constexpr Lane<V> unshift = sizeof(Lane<V>) == 4 ? Lane<V>(0x1p-64) : Lane<V>(0x1p-128);
-  static constexpr Lane<V> cut = sizeof(Lane<V>) == 4 ? Lane<V>(110) : Lane<V>(755);
+  using T = Lane<V>;
+  static constexpr T cut = sizeof(T) == 4 ? T(110) : T(755);
+  static constexpr int shift = sizeof(T) == 4 ? 64 : 128;
+  static constexpr T unshift = sizeof(T) == 4 ? T(0x1p-64) : T(0x1p-128);
+#if defined(__AVX512F__)
+  static constexpr bool has_scale = is_batch<V>;  // scale() is one instruction
+#else
+  static constexpr bool has_scale = false;
+#endif
 
   explicit Decay(V x) noexcept {
-    const V a = simd::abs(x);
-    const ExpParts<V> e = exp_parts(-a);
-    shifted = select(a > V(cut), V(Lane<V>(0)), e.mantissa * pow2<shift>(e.exponent));
-    plain = shifted * V(unshift);
+    const ExpParts<V> e = exp_parts(raw_max(V(-cut), -simd::abs(x)));
+    exponent = e.exponent;
+    if constexpr (has_scale) {
+      factor = e.mantissa;
+      plain = scale(factor, exponent);
+    } else {
+      factor = e.mantissa * pow2<shift>(exponent);
+      plain = factor * V(unshift);
+    }
   }
 
-  V shifted, plain;
+  // Where `chosen`, y e^-|x| / factor; else y.
+  V finish(V y, Mask<V> chosen) const noexcept {
+    if constexpr (has_scale) {
+      return scale(y, select(chosen, exponent, V(T(0))));
+    } else {
+      return y * select(chosen, V(unshift), V(T(1)));
+    }
+  }
+
+  V factor, plain, exponent;
 };
 
 // y = k0 x + k1 x^3 = 2 sqrt(2 / pi) (x + 0.044715 x^3), and what k0 and k1 lose in T.
@@ -37,13 +57,14 @@ struct TanhGateConstants;
 
 template <>
 struct TanhGateConstants<float> {
-  static constexpr float cut = 86.0f, k0 = 1.59576912f, k0_rest = -4.53406804e-8f, k1 = 0.0713548163f,
-                         k1_rest = 2.39883240e-9f;
+  static constexpr float cut = 10.031f;  // y is ln(2^127) there: e^-y is exactly 0
+  static constexpr float k0 = 1.59576912f, k0_rest = -4.53406804e-8f, k1 = 0.0713548163f, k1_rest = 2.39883240e-9f;
 };
 
 template <>
 struct TanhGateConstants<double> {
-  static constexpr double cut = 700.0, k0 = 1.595769121605730711759784, k0_rest = -9.96930880911e-17,
+  static constexpr double cut = 21.1527;
+  static constexpr double k0 = 1.595769121605730711759784, k0_rest = -9.96930880911e-17,
                           k1 = 0.07135481627260024877633875, k1_rest = -6.17514991816e-19;
 };
 
@@ -53,22 +74,23 @@ struct TanhGate {
   using T = Lane<V>;
   using C = TanhGateConstants<T>;
 
-  explicit TanhGate(V x) noexcept {
-    const TwoTerms<V> square = two_product(x, x);
-    const TwoTerms<V> product = two_product(square.hi, V(C::k1));
-    const V w_hi = V(C::k0) + product.hi;
-    const V rest = fma(square.hi, V(C::k1_rest), fma(square.lo, V(C::k1), V(C::k0_rest)));
-    const V w_lo = ((product.hi - (w_hi - V(C::k0))) + product.lo) + rest;
-    const V a = simd::abs(x);
-    const TwoTerms<V> y = two_product(-a, w_hi);
-    const ExpParts<V> e = exp_parts(y.hi, fnma(a, w_lo, y.lo));
-    slope = fma(square.hi, V(T(3) * C::k1), V(C::k0));
-    saturated = y.hi < V(-C::cut);
-    decay = select(saturated, V(T(0)), e.mantissa * pow2(e.exponent));
+  // 0 <= a <= cut
+  explicit TanhGate(V a) noexcept : a_(a), square_(two_product(a, a)) {
+    const TwoTerms<V> product = two_product(square_.hi, V(C::k1));
+    const V w = V(C::k0) + product.hi;
+    const V rest = fma(square_.hi, V(C::k1_rest), fma(square_.lo, V(C::k1), V(C::k0_rest)));
+    const V w_lo = ((product.hi - (w - V(C::k0))) + product.lo) + rest;
+    const ExpParts<V> e = exp_parts_of_product(-a, w, -(a * w_lo));
+    decay = e.mantissa * pow2(e.exponent);
   }
 
-  V decay, slope;     // e^-|y|, dy / dx
-  Mask<V> saturated;  // decay is taken as 0
+  V slope() const noexcept { return fma(square_.hi, V(T(3) * C::k1), V(C::k0)); }  // dy / dx
+
+  V decay;  // e^-y
+
+ private:
+  V a_;
+  TwoTerms<V> square_;
 };
 
 }  // namespace detail
@@ -87,27 +109,29 @@ inline V silu(V x) noexcept {
   const V one(Lane<V>(1)), zero(Lane<V>(0));
   const detail::Decay<V> e(x);
   const Mask<V> negative = x < zero;
-  return select(negative, x * e.shifted, x) / (one + e.plain) * select(negative, V(detail::Decay<V>::unshift), one);
+  const V factor = select(x < V(-detail::Decay<V>::cut), zero, e.factor);
+  return e.finish(select(negative, x * factor, x) / (one + e.plain), negative);
 }
 
 // x Phi(x), Phi the distribution function of the normal distribution, to 4 eps max(|gelu(x)|, 2^-20 |x|)
-// (torch gelu, approximate="none").
+// (torch gelu, approximate="none"). Written max(x, 0) - |x| Phi(-|x|).
 template <Vec V>
 inline V gelu(V x) noexcept {
-  using C = detail::ErfConstants<Lane<V>>;
-  const V zero(Lane<V>(0)), one(Lane<V>(1));
-  const V a = simd::abs(x);
-  const V tail = select(a > V(C::cut), zero, detail::gaussian(a) * detail::mills_ratio(a));
-  return x * select(x < zero, tail, one - tail);
+  const V cut(detail::ErfConstants<Lane<V>>::cut);
+  const V size = simd::abs(raw_min(cut, x));  // finite for +inf, infinite for -inf, whose gelu is NaN
+  const V a = raw_min(cut, size);
+  const V tail = detail::gaussian(a) * detail::mills_ratio(a);
+  return fnma(size, tail, raw_max(V(Lane<V>(0)), x));
 }
 
 // x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, to 4 eps max(|gelu(x)|, 2^-20 |x|) (torch gelu,
-// approximate="tanh").
+// approximate="tanh"). Written max(x, 0) - |x| sigmoid(-|y|).
 template <Vec V>
 inline V gelu_tanh(V x) noexcept {
-  const V one(Lane<V>(1));
-  const V e = detail::TanhGate<V>(x).decay;
-  return x * (select(x < V(Lane<V>(0)), e, one) / (one + e));
+  const V cut(detail::TanhGateConstants<Lane<V>>::cut);
+  const V size = simd::abs(raw_min(cut, x));
+  const V e = detail::TanhGate<V>(raw_min(cut, size)).decay;
+  return fnma(size, e / (V(Lane<V>(1)) + e), raw_max(V(Lane<V>(0)), x));
 }
 
 // ---- function objects, also the names of activations in kernels and ops
@@ -168,11 +192,11 @@ struct Silu {
   // sigmoid(x) + x sigmoid'(x)
   template <Vec V>
   V derivative(V x) const noexcept {
-    const V one(Lane<V>(1)), zero(Lane<V>(0));
-    const detail::Decay<V> e(x);
-    const V d = one + e.plain;
-    const V bend = select(simd::abs(x) > V(detail::Decay<V>::cut), zero, x * e.shifted);
-    return select(x < zero, e.plain, one) / d + bend / (d * d) * V(detail::Decay<V>::unshift);
+    const V one(Lane<V>(1)), zero(Lane<V>(0)), cut(detail::Decay<V>::cut);
+    const V e = detail::Decay<V>(x).plain;
+    const V d = one + e;
+    const V bend = raw_max(-cut, raw_min(cut, x)) * e / (d * d);
+    return select(x < zero, e, one) / d + bend;
   }
 };
 
@@ -184,14 +208,12 @@ struct Gelu {
   // Phi(x) + x phi(x)
   template <Vec V>
   V derivative(V x) const noexcept {
-    using C = detail::ErfConstants<Lane<V>>;
-    const V zero(Lane<V>(0)), one(Lane<V>(1));
-    const V a = simd::abs(x);
-    const Mask<V> far = a > V(C::cut);
-    const V g = select(far, zero, detail::gaussian(a));
-    const V tail = select(far, zero, g * detail::mills_ratio(a));
-    const V density = select(far, zero, x * g * V(Lane<V>(0.398942280401432678)));
-    return select(x < zero, tail, one - tail) + density;
+    const V zero(Lane<V>(0)), one(Lane<V>(1)), cut(detail::ErfConstants<Lane<V>>::cut);
+    const V finite = raw_max(-cut, raw_min(cut, x));
+    const V a = simd::abs(finite);
+    const V g = detail::gaussian(a);
+    const V tail = g * detail::mills_ratio(a);
+    return select(x < zero, tail, one - tail) + finite * g * V(Lane<V>(0.398942280401432678));
   }
 };
 
@@ -203,11 +225,11 @@ struct GeluTanh {
   // sigmoid(y) + x sigmoid'(y) dy / dx
   template <Vec V>
   V derivative(V x) const noexcept {
-    const V zero(Lane<V>(0)), one(Lane<V>(1));
-    const detail::TanhGate<V> gate(x);
+    const V zero(Lane<V>(0)), one(Lane<V>(1)), cut(detail::TanhGateConstants<Lane<V>>::cut);
+    const V finite = raw_max(-cut, raw_min(cut, x));
+    const detail::TanhGate<V> gate(simd::abs(finite));
     const V d = one + gate.decay;
-    const V bend = select(gate.saturated, zero, x * gate.slope * (gate.decay / (d * d)));
-    return select(x < zero, gate.decay, one) / d + bend;
+    return select(x < zero, gate.decay, one) / d + finite * gate.slope() * (gate.decay / (d * d));
   }
 };
 

@@ -13,7 +13,8 @@ struct ErfConstants;
 
 template <>
 struct ErfConstants<float> {
-  static constexpr float cut = 13.0f;     // the normal tail beyond is taken as 0
+  // Where e^(-t^2 / 2) = 2^-127, which pow2 gives as 0: the normal tail is exactly 0 from here on.
+  static constexpr float cut = 13.2687f;
   static constexpr float erf_one = 4.0f;  // erf is 1 from here on
   // Phi(-t) e^(t^2 / 2) = p(t) / q(t) for t >= 0: error 3.0e-8 where Phi(-t) > 2^-20, less than 2^-45 of x beyond.
   static constexpr float p[] = {0.4999999851f, 0.326308787f, 0.1001985762f, 0.01271673757f};
@@ -25,7 +26,7 @@ struct ErfConstants<float> {
 
 template <>
 struct ErfConstants<double> {
-  static constexpr double cut = 37.0;
+  static constexpr double cut = 37.6587;
   static constexpr double erf_one = 6.0;
   // Error 3.9e-17.
   static constexpr double p[] = {0.49999999999999998,     0.583015735483226406,    0.340500109419443236,
@@ -51,14 +52,17 @@ struct ErfConstants<double> {
 template <Vec V>
 inline V mills_ratio(V t) noexcept {
   using C = ErfConstants<Lane<V>>;
-  return estrin(t, C::p) / estrin(t, C::q);
+  if constexpr (has_fma && sizeof(Lane<V>) == 4) {
+    return horner(t, C::p) / horner(t, C::q);
+  } else {
+    return estrin(t, C::p) / estrin(t, C::q);
+  }
 }
 
-// e^(-t^2 / 2), the square not rounded, for 0 <= t <= cut.
+// e^(-t^2 / 2), the square not rounded, for 0 <= t <= cut, where it is 0.
 template <Vec V>
 inline V gaussian(V t) noexcept {
-  const TwoTerms<V> square = two_product(t, t * V(Lane<V>(-0.5)));
-  const ExpParts<V> e = exp_parts(square.hi, square.lo);
+  const ExpParts<V> e = exp_parts_of_product(t, t * V(Lane<V>(-0.5)));
   return e.mantissa * pow2(e.exponent);
 }
 
@@ -70,11 +74,11 @@ inline V erf(V x) noexcept {
   using T = Lane<V>;
   using C = detail::ErfConstants<T>;
   const V a = raw_min(V(C::erf_one), simd::abs(x));
-  const TwoTerms<V> square = two_product(a, -a);
-  const ExpParts<V> e = exp_parts(square.hi, square.lo);
+  const ExpParts<V> e = exp_parts_of_product(a, -a);
   const V tail = detail::mills_ratio(a * V(T(1.41421356237309505))) * (e.mantissa * pow2(e.exponent));
-  const V large = simd::copysign(fnma(V(T(2)), tail, V(T(1))), x);
-  return select(a < V(T(1)), fma(x, horner(a * a, C::small), x), large);
+  const V large = fnma(V(T(2)), tail, V(T(1)));
+  const V small = fma(a, horner(a * a, C::small), a);
+  return simd::copysign(select(a < V(T(1)), small, large), x);
 }
 
 }  // namespace aulos::inline AULOS_ISA::simd

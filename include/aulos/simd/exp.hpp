@@ -67,8 +67,9 @@ struct ExpConstants<float> {
   static constexpr float lowest = -104.5f, highest = 89.0f;  // beyond: 0 and infinity
   static constexpr float round_bias = 12582912.0f + 127.0f;  // 1.5 * 2^23: its low bits count in ones
   static constexpr int mantissa_bits = 23;
-  // (e^r - 1 - r) / r^2 for |r| <= ln(2) / 2; error of e^r 3.1e-9.
-  static constexpr float q[] = {0.4999999345f, 0.1666652063f, 0.04166838807f, 0.008368716897f, 0.001381459774f};
+  // e^r for |r| <= ln(2) / 2, error 3.1e-9.
+  static constexpr float p[] = {1.0f,           1.0f,           0.4999999345f, 0.1666652063f,
+                                0.04166838807f, 0.008368716897f, 0.001381459774f};
 };
 
 template <>
@@ -78,10 +79,18 @@ struct ExpConstants<double> {
   static constexpr double lowest = -746.0, highest = 710.0;
   static constexpr double round_bias = 6755399441055744.0 + 1023.0;
   static constexpr int mantissa_bits = 52;
-  // Error of e^r 3.6e-18.
-  static constexpr double q[] = {0.50000000000000106271,   0.16666666666666412513,   0.041666666666530158469,
-                                 0.0083333333334944674437, 0.0013888888943630175595, 0.00019841269506566313178,
-                                 2.4801493098825659712e-5, 2.755758638490087114e-6,  2.7630248410793835904e-7,
+  // Error 3.6e-18.
+  static constexpr double p[] = {1.0,
+                                 1.0,
+                                 0.50000000000000106271,
+                                 0.16666666666666412513,
+                                 0.041666666666530158469,
+                                 0.0083333333334944674437,
+                                 0.0013888888943630175595,
+                                 0.00019841269506566313178,
+                                 2.4801493098825659712e-5,
+                                 2.755758638490087114e-6,
+                                 2.7630248410793835904e-7,
                                  2.5000058085622504092e-8};
 };
 
@@ -111,13 +120,26 @@ struct ExpParts {
   V mantissa, exponent;
 };
 
-// Parts of e^(hi + lo), |lo| much smaller than 1.
 template <Vec V>
-inline ExpParts<V> exp_parts(V hi, V lo = V(Lane<V>(0))) noexcept {
+inline ExpParts<V> exp_parts(V x) noexcept {
   using C = detail::ExpConstants<Lane<V>>;
-  const V n = round(hi * V(C::inverse_ln2));
-  const V r = fnma(n, V(C::ln2_lo), fnma(n, V(C::ln2_hi), hi)) + lo;
-  return {fma(horner(r, C::q), r * r, r) + V(Lane<V>(1)), n};
+  const V n = round(x * V(C::inverse_ln2));
+  return {horner(fnma(n, V(C::ln2_lo), fnma(n, V(C::ln2_hi), x)), C::p), n};
+}
+
+// Parts of e^(a b + c), the product not rounded, c much smaller than 1.
+template <Vec V>
+inline ExpParts<V> exp_parts_of_product(V a, V b, V c = V(Lane<V>(0))) noexcept {
+  using C = detail::ExpConstants<Lane<V>>;
+  const V n = round(a * b * V(C::inverse_ln2));
+  V r;
+  if constexpr (has_fma) {
+    r = fma(a, b, -(n * V(C::ln2_hi)));  // n ln2_hi is exact
+  } else {
+    const TwoTerms<V> product = two_product(a, b);
+    r = (product.hi - n * V(C::ln2_hi)) + product.lo;
+  }
+  return {horner(fnma(n, V(C::ln2_lo), r) + c, C::p), n};
 }
 
 // e^x for every x: infinity above the range, 0 below, gradual underflow, NaN for NaN.

@@ -1,6 +1,7 @@
-// Sums over one row in double, in an order that depends on its length alone.
+// Sums over one row, in double up to short runs in T, in an order that depends on the length of the row alone.
 #pragma once
 
+#include <array>
 #include <cstddef>
 
 #include "aulos/simd/batch.hpp"
@@ -10,54 +11,81 @@
 
 namespace aulos::inline AULOS_ISA::simd {
 
-// Adds up batches of T in double; two turns of accumulators hide the latency of the additions.
-template <class T>
-class RowSum {
+namespace detail {
+
+// Four accumulators of T for each of K sums hide the latency of additions; after at most five additions each they are
+// moved to double, so that a sum has the error of a few roundings whatever the length.
+template <class T, std::size_t K>
+class RunningSums {
  public:
-  static constexpr std::size_t turns = 2;
+  static constexpr std::size_t turns = 4;
+  using Turn = std::array<Batch<T>, K>;
 
-  RowSum() noexcept {
-    for (auto& turn : sum_) {
-      for (auto& part : turn.part) part = Batch<double>(0.0);
+  RunningSums() noexcept {
+    for (auto& total : total_) {
+      for (auto& part : total.part) part = Batch<double>(0.0);
     }
+    clear();
   }
 
-  // x, or x * z, of doubles: exact products of floats.
-  void add(std::size_t turn, Batch<T> x) noexcept {
-    const Doubles<T> wide = widen(x);
+  Turn& operator[](std::size_t turn) noexcept { return run_[turn]; }
+
+  void flush() noexcept {
     AULOS_UNROLL
-    for (std::size_t i = 0; i < Doubles<T>::count; ++i) sum_[turn].part[i] += wide.part[i];
-  }
-  void add_product(std::size_t turn, Batch<T> x, Batch<T> z) noexcept {
-    const Doubles<T> a = widen(x), b = widen(z);
-    AULOS_UNROLL
-    for (std::size_t i = 0; i < Doubles<T>::count; ++i) sum_[turn].part[i] = fma(a.part[i], b.part[i], sum_[turn].part[i]);
+    for (std::size_t k = 0; k < K; ++k) {
+      const Doubles<T> wide = widen((run_[0][k] + run_[2][k]) + (run_[1][k] + run_[3][k]));
+      AULOS_UNROLL
+      for (std::size_t i = 0; i < Doubles<T>::count; ++i) total_[k].part[i] += wide.part[i];
+    }
+    clear();
   }
 
-  double total() const noexcept {
-    Batch<double> sum = sum_[0].part[0] + sum_[1].part[0];
-    AULOS_UNROLL
-    for (std::size_t i = 1; i < Doubles<T>::count; ++i) sum += sum_[0].part[i] + sum_[1].part[i];
-    return reduce_add(sum);
+  std::array<double, K> totals() const noexcept {
+    std::array<double, K> result;
+    for (std::size_t k = 0; k < K; ++k) {
+      Batch<double> sum = total_[k].part[0];
+      for (std::size_t i = 1; i < Doubles<T>::count; ++i) sum += total_[k].part[i];
+      result[k] = reduce_add(sum);
+    }
+    return result;
   }
 
  private:
-  Doubles<T> sum_[turns];
+  void clear() noexcept {
+    AULOS_UNROLL
+    for (std::size_t turn = 0; turn < turns; ++turn) {
+      AULOS_UNROLL
+      for (std::size_t k = 0; k < K; ++k) run_[turn][k] = Batch<T>(T(0));
+    }
+  }
+
+  Turn run_[turns];
+  Doubles<T> total_[K];
 };
 
-// for_lanes with turns: body(i, part, turn).
-template <class T, class Body>
-inline void for_lanes_in_turns(Index length, const Body& body) {
+}  // namespace detail
+
+// K sums over [0, length): body(i, part, sums) adds what belongs to the elements i, i + 1, ... of a WholeBatch or a
+// PartialBatch to sums[0], ..., sums[K - 1]; lanes that don't exist must add 0 (part.keep).
+template <class T, std::size_t K, class Body>
+inline std::array<double, K> sum_row(Index length, const Body& body) {
+  constexpr Index width = lanes<T>, turns = 4, block = 4 * turns * width;
+  detail::RunningSums<T, K> sums;
   Index i = 0;
-  for (; i + 2 * lanes<T> <= length; i += 2 * lanes<T>) {
-    body(i, WholeBatch<T>{}, std::size_t{0});
-    body(i + lanes<T>, WholeBatch<T>{}, std::size_t{1});
+  while (length - i >= turns * width) {
+    const Index end = length - i >= block ? i + block : i + (length - i) / (turns * width) * (turns * width);
+    for (; i < end; i += turns * width) {
+      AULOS_UNROLL
+      for (std::size_t turn = 0; turn < 4; ++turn) {
+        body(i + static_cast<Index>(turn) * width, WholeBatch<T>{}, sums[turn]);
+      }
+    }
+    if (length - i >= width) sums.flush();
   }
-  if (i + lanes<T> <= length) {
-    body(i, WholeBatch<T>{}, std::size_t{0});
-    i += lanes<T>;
-  }
-  if (i < length) body(i, PartialBatch<T>{length - i}, std::size_t{1});
+  for (; i + width <= length; i += width) body(i, WholeBatch<T>{}, sums[0]);
+  if (i < length) body(i, PartialBatch<T>{length - i}, sums[1]);
+  sums.flush();
+  return sums.totals();
 }
 
 }  // namespace aulos::inline AULOS_ISA::simd
