@@ -8,6 +8,7 @@ namespace verify {
 void add_autograd(aulos::Registry& registry);
 void add_mmdit_sd3(aulos::Registry& registry);
 void add_samplers(aulos::Registry& registry);
+void add_shapes(aulos::Registry& registry);
 void add_wsd_schedule(aulos::Registry& registry);
 
 inline aulos::Registry all_families() {
@@ -15,6 +16,7 @@ inline aulos::Registry all_families() {
   add_autograd(registry);
   add_mmdit_sd3(registry);
   add_samplers(registry);
+  add_shapes(registry);
   add_wsd_schedule(registry);
   return registry;
 }

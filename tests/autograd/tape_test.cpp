@@ -141,7 +141,7 @@ TEST(GradTape, TheFirstSliceOfASmallInputOrParameterLeavesTheRestZero) {
   auto x = counting(context, Shape<1>{5});
   tape.watch(x);
   const Parameter<float, 1> w = parameter({1, 2, 3, 4, 5});
-  tape.backward(sum(multiply(scale(x.slice(0, 0, 4), 2), scale(w.tensor().slice(0, 0, 4), 1))));
+  tape.backward(sum(multiply(scale(x.slice(0, 0, 4), 2), w.tensor().slice(0, 0, 4))));
   EXPECT_EQ(values(tape.gradient(x)), (Floats{2, 4, 6, 8, 0}));
   EXPECT_EQ(values(tape.gradient(w)), (Floats{2, 4, 6, 8, 0}));
 }
@@ -237,7 +237,8 @@ TEST(GradTape, TwoParametersAtOneAddressAreNotTakenForEachOther) {
   Context context;
   GradTape tape(context);
   for (const Index count : {3, 300, 3, 70}) {  // freed memory is likely to be used again
-    const std::optional<Parameter<float, 1>> w(std::in_place, Shape<1>{count});
+    std::optional<Parameter<float, 1>> w(std::in_place, Shape<1>{count});
+    w->data();
     const auto x = counting(context, Shape<1>{count});
     tape.backward(sum(multiply(x, *w)));
     EXPECT_EQ(values(tape.gradient(*w)), values(x));

@@ -151,7 +151,7 @@ std::vector<Case> text_cases() {
   header("TerminalEscapeInMessage", R"({"\u001b[31mred\n":{"dtype":"F32","shape":[2]}})",
          "tensor '\\u{001b}[31mred\\n': has no 'data_offsets'");
   header("ErrorBehindAnEscapedName", R"({"\u0061\n\u0062":{"dtype":"F32","shape":[2,x]}})",
-         "tensor 'a\\nb', byte 54: expected a number for shape");
+         "tensor 'a\\nb', byte 52: expected a number for shape");
   return cases;
 }
 

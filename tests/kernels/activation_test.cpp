@@ -72,8 +72,8 @@ TYPED_TEST(Activation, GatedAgreesWithTheNaiveTwin) {
       expect_close(y, want, 8);
       kernels::gated_activation_backward<T>(this->team.threads(), 2, n, a.view(), b.view(), gy.view(), ga.view(),
                                             gb.view(), f);
-      kernels::naive::gated_activation_backward<T>(2, n, a.view(), b.view(), gy.view(), ga_want.view(),
-                                                   gb_want.view(), f);
+      kernels::naive::gated_activation_backward<T>(2, n, a.view(), b.view(), gy.view(), ga_want.view(), gb_want.view(),
+                                                   f);
       expect_close(ga, ga_want, 16);
       expect_close(gb, gb_want, 16);
       Matrix<T> only_a(2, n), only_b(2, n);

@@ -83,10 +83,12 @@ TYPED_TEST(Modulate, GatedResidualAgreesWithTheNaiveTwin) {
       Matrix<T> gf(rows, n, misalignment), ggate(groups, n);
       kernels::gated_residual_backward<T>(this->team.threads(), rows, n, gate.shared(rows_per), f.view(), gy.view(),
                                           gf.view(), ggate.shared(rows_per));
-      expect_close(gf, [&](Index r, Index c) { return double(gy.at(r, c)) * double(gate.at(r / rows_per, c)); }, 3);
+      expect_close(
+          gf, [&](Index r, Index c) { return double(gy.at(r, c)) * double(gate.at(r / rows_per, c)); }, 3);
       std::vector<double> sum(static_cast<std::size_t>(groups * n));
       kernels::naive::group_sums<T>(rows, rows_per, groups, n, gy.view(), f.view(), sum.data());
-      expect_close(ggate, [&](Index r, Index c) { return sum[static_cast<std::size_t>(r * n + c)]; }, 8);
+      expect_close(
+          ggate, [&](Index r, Index c) { return sum[static_cast<std::size_t>(r * n + c)]; }, 8);
     });
   }
 }

@@ -49,9 +49,14 @@ struct Problem {
   kernels::NormOperands<T> in;
 
   Problem(Index rows_, Index n_, Index rows_per_, Index misalignment, Parts parts, double offset = 0)
-      : rows(rows_), n(n_), rows_per(rows_per_), groups((rows + rows_per - 1) / rows_per),
-        x(Matrix<T>::random(1, rows, n, misalignment, 2, offset)), affine(Matrix<T>::random(2, 2, n, 1)),
-        scale(Matrix<T>::random(3, groups, n, misalignment)), shift(Matrix<T>::random(4, groups, n)),
+      : rows(rows_),
+        n(n_),
+        rows_per(rows_per_),
+        groups((rows + rows_per - 1) / rows_per),
+        x(Matrix<T>::random(1, rows, n, misalignment, 2, offset)),
+        affine(Matrix<T>::random(2, 2, n, 1)),
+        scale(Matrix<T>::random(3, groups, n, misalignment)),
+        shift(Matrix<T>::random(4, groups, n)),
         gy(Matrix<T>::random(5, rows, n, misalignment)) {
     in.x = std::as_const(x).view();
     if (parts.affine) {
@@ -135,7 +140,8 @@ TYPED_TEST(NormKernel, ALargeMeanCostsNothing) {
     this->backward(Norm::layer, {1, n, 1e-5}, in, {std::as_const(gy).view(), gx.view()});
     const auto want_gx =
         kernels::naive::norm_backward<T>(Norm::layer, {1, n, 1e-5}, in, std::as_const(gy).view(), 1, 1);
-    expect_close(gx, [&](Index, Index c) { return want_gx.x[static_cast<std::size_t>(c)]; }, allowed);
+    expect_close(
+        gx, [&](Index, Index c) { return want_gx.x[static_cast<std::size_t>(c)]; }, allowed);
   }
 }
 
@@ -146,7 +152,8 @@ TYPED_TEST(NormKernel, EpsStandsInsideTheRootOfTheMean) {
   kernels::rms_norm<T>(this->team.threads(), {1, 2, 1e-6}, {std::as_const(x).view()}, y.view());
   EXPECT_NEAR(y.at(0, 0), 0.029981, 1e-6);
   EXPECT_NEAR(y.at(0, 1), 0.039975, 1e-6);
-  for (const auto& [eps, want] : {std::pair{1e-6, 0.7071068}, {1e-5, 0.3015113}, {1e-12, 0.9999995}, {1e-3, 0.031607}}) {
+  for (const auto& [eps, want] :
+       {std::pair{1e-6, 0.7071068}, {1e-5, 0.3015113}, {1e-12, 0.9999995}, {1e-3, 0.031607}}) {
     Matrix<T> z(1, 8), n(1, 8);
     z.fill([](Index, Index c) { return c % 2 == 0 ? 1e-3 : -1e-3; });
     kernels::layer_norm<T>(this->team.threads(), {1, 8, eps}, {std::as_const(z).view()}, n.view());
@@ -194,7 +201,8 @@ TYPED_TEST(NormKernel, ModulationIsSharedAsAsked) {
     expect_close(
         y,
         [&](Index r, Index c) {
-          return double(plain.at(r, c)) * (1 + double(p.scale.at(r / rows_per, c))) + double(p.shift.at(r / rows_per, c));
+          return double(plain.at(r, c)) * (1 + double(p.scale.at(r / rows_per, c))) +
+                 double(p.shift.at(r / rows_per, c));
         },
         4);
   }
@@ -227,8 +235,8 @@ TYPED_TEST(NormKernel, BitsDependNeitherOnThreadsNorOnOtherRows) {
     Matrix<T> y(rows, n), gx(rows, n), gaffine(2, n), gscale(p.groups, n), gshift(p.groups, n);
     std::vector<kernels::RowMoments> workspace(static_cast<std::size_t>(rows));
     kernels::layer_norm<T>(some.threads(), p.shape(), p.in, y.view());
-    kernels::NormGradients<T> out{std::as_const(p.gy).view(), gx.view(), gaffine.row(0), gaffine.row(1),
-                                  gscale.shared(19), gshift.shared(19)};
+    kernels::NormGradients<T> out{std::as_const(p.gy).view(), gx.view(),        gaffine.row(0), gaffine.row(1),
+                                  gscale.shared(19),          gshift.shared(19)};
     kernels::layer_norm_backward<T>(some.threads(), p.shape(), p.in, out, workspace.data());
     const std::vector<Matrix<T>> results = {y, gx, gaffine, gscale, gshift};
     if (kept.empty()) kept = results;
@@ -249,7 +257,8 @@ TYPED_TEST(NormKernel, WithoutRowsTheGradientsOfTheWeightsAreZero) {
   gaffine.fill([](Index, Index) { return 7; });
   kernels::NormGradients<T> out{std::as_const(none).view(), none.view(), gaffine.row(0), gaffine.row(1)};
   this->backward(Norm::layer, {0, 20, 1e-5}, {std::as_const(none).view()}, out);
-  expect_close(gaffine, [](Index, Index) { return 0.0; }, 0);
+  expect_close(
+      gaffine, [](Index, Index) { return 0.0; }, 0);
 }
 
 }  // namespace

@@ -30,9 +30,11 @@ TEST(Rows, EveryElementLiesInOneStretch) {
     for (const Index rows : {0, 1, 3}) {
       for (const bool dense : {false, true}) {
         std::vector<int> seen(static_cast<std::size_t>(rows * columns));
-        kernels::detail::for_stretches(team.threads(), rows, columns, dense, [&](Index row, Index column, Index length) {
-          for (Index i = 0; i < length; ++i) ++seen[static_cast<std::size_t>(row * columns + column + i)];
-        });
+        kernels::detail::for_stretches(team.threads(), rows, columns, dense,
+                                       [&](Index row, Index column, Index length) {
+                                         for (Index i = 0; i < length; ++i)
+                                           ++seen[static_cast<std::size_t>(row * columns + column + i)];
+                                       });
         EXPECT_EQ(std::count(seen.begin(), seen.end(), 1), rows * columns) << rows << " x " << columns;
       }
     }

@@ -43,7 +43,9 @@ class Matrix {
   static constexpr Index gap = 3;
 
   Matrix(Index rows, Index columns, Index misalignment = 0)
-      : rows_(rows), columns_(columns), first_(16 + misalignment),
+      : rows_(rows),
+        columns_(columns),
+        first_(16 + misalignment),
         data_(static_cast<std::size_t>(first_ + rows * (columns + gap) + 16), guard) {}
   Matrix(const Matrix&) = default;
   ~Matrix() {
@@ -60,9 +62,7 @@ class Matrix {
   static Matrix random(std::uint64_t seed, Index rows, Index columns, Index misalignment = 0, double scale = 2,
                        double offset = 0) {
     Matrix m(rows, columns, misalignment);
-    m.fill([&](Index r, Index c) {
-      return offset + scale * noise(seed, static_cast<std::uint64_t>(r * 1009 + c));
-    });
+    m.fill([&](Index r, Index c) { return offset + scale * noise(seed, static_cast<std::uint64_t>(r * 1009 + c)); });
     return m;
   }
 
@@ -121,7 +121,8 @@ void expect_close(const Matrix<T>& got, Want want, double tolerance) {
 
 template <class T>
 void expect_close(const Matrix<T>& got, const Matrix<T>& want, double tolerance) {
-  expect_close(got, [&](Index r, Index c) { return want.at(r, c); }, tolerance);
+  expect_close(
+      got, [&](Index r, Index c) { return want.at(r, c); }, tolerance);
 }
 
 template <class T>

@@ -26,30 +26,43 @@ void for_each_activation(Visit visit) {
   const W root2 = std::sqrt(W(2)), root2pi = std::sqrt(2 * std::acos(W(-1))), k = 4 / root2pi;
   const auto sigmoid = [](W x) { return reference_sigmoid(x); };
   const auto bell = [](W x) { return reference_sigmoid(x) * reference_sigmoid(-x); };
-  visit("identity", simd::Identity{}, [](W x) { return x; }, [](W) { return W(1); });
-  visit("relu", simd::Relu{}, [](W x) { return x > 0 ? x : W(0); }, [](W x) { return W(x > 0); });
+  visit(
+      "identity", simd::Identity{}, [](W x) { return x; }, [](W) { return W(1); });
+  visit(
+      "relu", simd::Relu{}, [](W x) { return x > 0 ? x : W(0); }, [](W x) { return W(x > 0); });
   visit("sigmoid", simd::Sigmoid{}, sigmoid, bell);
-  visit("tanh", simd::Tanh{}, [](W x) { return std::tanh(x); }, [=](W x) { return 4 * bell(2 * x); });
-  visit("silu", simd::Silu{}, [=](W x) { return x * sigmoid(x); }, [=](W x) { return sigmoid(x) + x * bell(x); });
-  visit("gelu", simd::Gelu{}, [=](W x) { return x * std::erfc(-x / root2) / 2; },
-        [=](W x) { return std::erfc(-x / root2) / 2 + x * std::exp(-x * x / 2) / root2pi; });
-  visit("gelu_tanh", simd::GeluTanh{}, [=](W x) { return x * sigmoid(k * (x + W(0.044715L) * x * x * x)); },
-        [=](W x) {
-          const W y = k * (x + W(0.044715L) * x * x * x);
-          return sigmoid(y) + x * bell(y) * k * (1 + W(0.134145L) * x * x);
-        });
-  visit("softplus", simd::Softplus{}, [](W x) { return x > 20 ? x : std::log1p(std::exp(x)); },
-        [=](W x) { return x > 20 ? W(1) : sigmoid(x); });
-  visit("exp", simd::Exp{}, [](W x) { return std::exp(x); }, [](W x) { return std::exp(x); });
-  visit("square", simd::Square{}, [](W x) { return x * x; }, [](W x) { return 2 * x; });
-  visit("abs", simd::Abs{}, [](W x) { return std::fabs(x); }, [](W x) { return x > 0 ? W(1) : W(x < 0 ? -1 : 0); });
+  visit(
+      "tanh", simd::Tanh{}, [](W x) { return std::tanh(x); }, [=](W x) { return 4 * bell(2 * x); });
+  visit(
+      "silu", simd::Silu{}, [=](W x) { return x * sigmoid(x); }, [=](W x) { return sigmoid(x) + x * bell(x); });
+  visit(
+      "gelu", simd::Gelu{}, [=](W x) { return x * std::erfc(-x / root2) / 2; },
+      [=](W x) { return std::erfc(-x / root2) / 2 + x * std::exp(-x * x / 2) / root2pi; });
+  visit(
+      "gelu_tanh", simd::GeluTanh{}, [=](W x) { return x * sigmoid(k * (x + W(0.044715L) * x * x * x)); },
+      [=](W x) {
+        const W y = k * (x + W(0.044715L) * x * x * x);
+        return sigmoid(y) + x * bell(y) * k * (1 + W(0.134145L) * x * x);
+      });
+  visit(
+      "softplus", simd::Softplus{}, [](W x) { return x > 20 ? x : std::log1p(std::exp(x)); },
+      [=](W x) { return x > 20 ? W(1) : sigmoid(x); });
+  visit(
+      "exp", simd::Exp{}, [](W x) { return std::exp(x); }, [](W x) { return std::exp(x); });
+  visit(
+      "square", simd::Square{}, [](W x) { return x * x; }, [](W x) { return 2 * x; });
+  visit(
+      "abs", simd::Abs{}, [](W x) { return std::fabs(x); }, [](W x) { return x > 0 ? W(1) : W(x < 0 ? -1 : 0); });
 }
 
 template <class W, class Visit>
 void for_each_positive_activation(Visit visit) {
-  visit("log", simd::Log{}, [](W x) { return std::log(x); }, [](W x) { return 1 / x; });
-  visit("sqrt", simd::Sqrt{}, [](W x) { return std::sqrt(x); }, [](W x) { return 1 / (2 * std::sqrt(x)); });
-  visit("rsqrt", simd::Rsqrt{}, [](W x) { return 1 / std::sqrt(x); }, [](W x) { return -1 / (2 * x * std::sqrt(x)); });
+  visit(
+      "log", simd::Log{}, [](W x) { return std::log(x); }, [](W x) { return 1 / x; });
+  visit(
+      "sqrt", simd::Sqrt{}, [](W x) { return std::sqrt(x); }, [](W x) { return 1 / (2 * std::sqrt(x)); });
+  visit(
+      "rsqrt", simd::Rsqrt{}, [](W x) { return 1 / std::sqrt(x); }, [](W x) { return -1 / (2 * x * std::sqrt(x)); });
 }
 
 TYPED_TEST(Activations, ValuesAndDerivativesAgreeWithTheClosedForms) {

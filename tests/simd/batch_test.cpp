@@ -175,7 +175,9 @@ TYPED_TEST(BatchOf, BitsAreThoseOfTheLanes) {
 
 // An unqualified call must not reach the functions of the same names that the wrapped library has.
 template <class V>
-concept ReachesForeignNames = requires(V x) { tan(x); };
+concept ReachesForeignNames = requires(V x) {
+  tan(x);
+};
 static_assert(!ReachesForeignNames<Batch<float>>);
 
 }  // namespace

@@ -33,8 +33,30 @@ bool same_bits(T a, T b) {
 template <class T>
 std::vector<T> special_values() {
   using L = std::numeric_limits<T>;
-  std::vector<T> values = {0, L::denorm_min(), L::min() / 4, L::min(), T(1e-9), T(0.3), 1, T(4.5), 13, 14, 38, 87, 88,
-                           89, 104, 109, 111, 700, 746, 760, T(1e4), T(1e30), L::max(), L::infinity()};
+  std::vector<T> values = {0,
+                           L::denorm_min(),
+                           L::min() / 4,
+                           L::min(),
+                           T(1e-9),
+                           T(0.3),
+                           1,
+                           T(4.5),
+                           13,
+                           14,
+                           38,
+                           87,
+                           88,
+                           89,
+                           104,
+                           109,
+                           111,
+                           700,
+                           746,
+                           760,
+                           T(1e4),
+                           T(1e30),
+                           L::max(),
+                           L::infinity()};
   const std::size_t count = values.size();
   for (std::size_t i = 0; i < count; ++i) values.push_back(-values[i]);
   values.push_back(L::quiet_NaN());

@@ -61,7 +61,7 @@ class AnyTensor {
   Node node() const noexcept { return node_; }
   void set_node(Node node) noexcept { node_ = node; }
 
-  // The elements. Throws where a plan has none.
+  // The elements. Throws where there are none: in a plan, in a parameter before it is loaded.
   const T* data() const { return checked(); }
   // For whoever has just made this tensor or holds it alone.
   T* mutable_data() const { return checked(); }
@@ -87,6 +87,8 @@ class AnyTensor {
   T* checked() const {
     if (buffer_ && buffer_->pool != nullptr && buffer_->pool->dry())
       throw Error("a planned tensor " + to_string(dims_) + " has no elements");
+    if (buffer_ && !buffer_->ready)
+      throw Error("a parameter " + to_string(dims_) + " has no values yet: load or initialise the model first");
     return data_;
   }
 

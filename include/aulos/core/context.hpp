@@ -52,6 +52,9 @@ struct Captured {
   AnyTensor<T> value;
 };
 
+template <Element T, int Rank>
+class Input;
+
 class Context {
  public:
   // Throws Error where the processor lacks the instruction set that this code was compiled for.
@@ -60,7 +63,7 @@ class Context {
   // Threads lent by the application: it must outlive the Context.
   template <Executor E>
   explicit Context(E& executor, const ContextOptions& options = {})
-      : team_((require_processor(), executor)), pool_(new Pool(this, Pool::Kind::real)), random_(options.seed) {
+      : team_(checked(executor)), pool_(new Pool(this, Pool::Kind::real)), random_(options.seed) {
     start(options);
   }
 
@@ -105,6 +108,17 @@ class Context {
     return x;
   }
 
+  // The value of an Eigen tensor, map or tensor expression, row- or column-major.
+  template <EigenTensorExpression E>
+  auto from(const E& expression) {
+    using Traits = Eigen::internal::traits<E>;
+    using T = std::remove_const_t<typename Traits::Scalar>;
+    constexpr int rank = Traits::NumDimensions;
+    static_assert(Element<T>, "a tensor has elements of float, double, int64, int32 or uint8; use .template cast<T>()");
+    static_assert(rank >= 1 && rank <= max_rank, "a tensor has 1 to 8 axes");
+    return evaluate<T, rank>(expression);
+  }
+
   // From the Context's generator: standard normal, or uniform in [0, 1).
   template <Real T, int Rank>
   Tensor<T, Rank> normal(const Shape<Rank>& shape) {
@@ -121,6 +135,7 @@ class Context {
 
   template <Element T>
   AnyTensor<T> empty_any(const Dims& extents) {
+    check_thread();
     Dims dims = extents;
     dims.make_dense();
     const Index count = checked_count(dims.extent, dims.rank, sizeof(T));
@@ -135,6 +150,7 @@ class Context {
   // kernel is not called. Work below some five microseconds stays on this thread.
   template <class Kernel>
   void run(const char* operation, const Cost& cost, Kernel&& kernel) {
+    check_thread();
     if (dry()) {
       plan_.flops += cost.flops;
       plan_.bytes += cost.bytes;
@@ -205,18 +221,29 @@ class Context {
   }
 
  private:
+  template <Element T, int Rank>
+  friend class Input;
+
   // Rates of one slow core: only for the decision whether threads are worth waking.
   static constexpr double flops_per_second = 5e10;
   static constexpr double bytes_per_second = 1e10;
   static constexpr double alone_below = 5e-6;
 
   Context(Pool::Kind kind, const ContextOptions& options)
-      : team_((require_processor(), kind == Pool::Kind::dry ? 1
-              : options.threads == 0  ? default_thread_count()
-                                      : options.threads),
-        pool_(new Pool(this, kind)),
-        random_(options.seed) {
+      : team_(checked(team_size(kind, options))), pool_(new Pool(this, kind)), random_(options.seed) {
     start(options);
+  }
+
+  // Before the first thing that could use an instruction which the processor lacks.
+  template <class X>
+  static X&& checked(X&& x) {
+    require_processor();
+    return std::forward<X>(x);
+  }
+
+  static int team_size(Pool::Kind kind, const ContextOptions& options) {
+    if (kind == Pool::Kind::dry) return 1;
+    return options.threads == 0 ? default_thread_count() : options.threads;
   }
 
   void start(const ContextOptions& options) {
@@ -226,6 +253,26 @@ class Context {
       pool_->orphan();
       throw;
     }
+  }
+
+  template <Element T, int Rank, class E>
+  Tensor<T, Rank> evaluate(const E& expression) {
+    Tensor<T, Rank> x;
+    evaluate_eigen<T, Rank>(expression, [&](const Index* extents) {
+      Shape<Rank> shape{};
+      for (int axis = 0; axis < Rank; ++axis) shape[axis] = extents[axis];
+      x = empty<T, Rank>(shape);
+      return dry() ? nullptr : x.mutable_data();
+    });
+    return x;
+  }
+
+  // A tensor belongs to the thread of its Context.
+  void check_thread() const {
+#if AULOS_ASSERT_LEVEL >= 2
+    if (std::this_thread::get_id() != owner_)
+      throw Error("context: used on another thread than the one that made it; expected one Context for each thread");
+#endif
   }
 
   template <Element T, int Rank, class F>
@@ -255,6 +302,9 @@ class Context {
   std::string capture_pattern_;
   std::vector<Captured<float>> captured_floats_;
   std::vector<Captured<double>> captured_doubles_;
+#if AULOS_ASSERT_LEVEL >= 2
+  std::thread::id owner_ = std::this_thread::get_id();
+#endif
 };
 
 // A module's argument: a Tensor, or any Eigen tensor, map or expression of that rank and scalar type, row- or
@@ -266,14 +316,7 @@ class Input {
   template <EigenTensorExpression E>
   Input(const E& expression)  // NOLINT(google-explicit-constructor)
       : expression_(&expression), evaluate_([](const void* object, Context& context) {
-          Tensor<T, Rank> tensor;
-          evaluate_eigen<T, Rank>(*static_cast<const E*>(object), [&](const Index* extents) {
-            Shape<Rank> shape{};
-            for (int axis = 0; axis < Rank; ++axis) shape[axis] = extents[axis];
-            tensor = context.empty<T, Rank>(shape);
-            return tensor.mutable_data();
-          });
-          return tensor;
+          return context.evaluate<T, Rank>(*static_cast<const E*>(object));
         }) {}
 
   // The tensor; call once.

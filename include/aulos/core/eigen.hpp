@@ -62,7 +62,8 @@ std::false_type eigen_tensor_test(...);
 template <class E>
 concept EigenTensorExpression = decltype(eigen_tensor_test(static_cast<const std::remove_cvref_t<E>*>(nullptr)))::value;
 
-// Evaluates an Eigen tensor expression of either layout into row-major memory: place(extents) says where.
+// Evaluates an Eigen tensor expression of either layout into row-major memory: place(extents) says where; null, in a
+// plan, means nowhere.
 template <class T, int Rank, class E, class Place, class Device = Eigen::DefaultDevice>
 void evaluate_eigen(const E& expression, Place&& place) {
   using Traits = Eigen::internal::traits<E>;
@@ -75,6 +76,7 @@ void evaluate_eigen(const E& expression, Place&& place) {
   for (int axis = 0; axis < Rank; ++axis)
     extents[axis] = static_cast<Index>(evaluator.dimensions()[static_cast<std::size_t>(axis)]);
   T* out = place(static_cast<const Index*>(extents));
+  if (out == nullptr) return;
   auto map = eigen_tensor_map<T, Rank>(out, extents);
   if constexpr (Traits::Layout == 1) {
     map = expression;

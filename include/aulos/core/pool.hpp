@@ -125,8 +125,8 @@ class Pool {
   }
 
  private:
-  static constexpr std::size_t max_bytes = std::size_t{1} << 62;
-  static constexpr int rows = 48;    // powers of two of 64 bytes
+  static constexpr int rows = 48;  // powers of two of 64 bytes
+  static constexpr std::size_t max_bytes = buffer_alignment << (rows - 1);
   static constexpr int columns = 8;  // subdivisions of each
   static constexpr std::size_t first_chunk = 64 * 1024;
 
@@ -294,7 +294,7 @@ class Pool {
     // The system may promise more than it has; the pool does not pass such promises on.
     const long pages = sysconf(_SC_PHYS_PAGES);
     const long page = sysconf(_SC_PAGESIZE);
-    if (pages > 0 && page > 0 && bytes / static_cast<std::size_t>(page) >= static_cast<std::size_t>(pages))
+    if (pages > 0 && page > 0 && (use_.held + bytes) / static_cast<std::size_t>(page) >= static_cast<std::size_t>(pages))
       throw std::bad_alloc();
 #endif
     auto* data = static_cast<std::byte*>(::operator new(bytes, alignment_of(bytes)));

@@ -40,20 +40,21 @@ std::string to_string(const Shape<Rank>& shape) {
   return to_string(shape.extents, Rank);
 }
 
-// The number of elements. Throws ShapeError when an extent is negative or `element_bytes` times the product leaves the
-// range of Index.
+// The number of elements. Throws ShapeError when an extent is negative or `element_bytes` times the product of the
+// extents other than 0 leaves the range of Index: strides are products of some of them.
 inline Index checked_count(const Index* extents, int rank, std::size_t element_bytes) {
   Index bytes = static_cast<Index>(element_bytes);
   bool overflow = false;
   bool none = false;
   for (int axis = 0; axis < rank; ++axis) {
     if (extents[axis] < 0) throw ShapeError("shape " + to_string(extents, rank) + " has a negative extent");
-    none = none || extents[axis] == 0;
-    overflow = __builtin_mul_overflow(bytes, extents[axis], &bytes) || overflow;
+    if (extents[axis] == 0)
+      none = true;
+    else
+      overflow = __builtin_mul_overflow(bytes, extents[axis], &bytes) || overflow;
   }
-  if (none) return 0;
   if (overflow) throw ShapeError("shape " + to_string(extents, rank) + " has more bytes than a 64-bit index can count");
-  return bytes / static_cast<Index>(element_bytes);
+  return none ? 0 : bytes / static_cast<Index>(element_bytes);
 }
 
 // Extents and strides (in elements) of a dynamic rank.
@@ -120,12 +121,12 @@ struct Dims {
     return dims;
   }
 
-  // Row-major strides for the extents.
+  // Row-major strides for the extents, which may still be impossible ones: checked_count refuses them.
   void make_dense() noexcept {
     Index step = 1;
     for (int axis = rank - 1; axis >= 0; --axis) {
       stride[axis] = step;
-      step *= extent[axis];
+      __builtin_mul_overflow(step, extent[axis], &step);
     }
   }
 };

@@ -96,6 +96,7 @@ class Tensor {
 
   // Axes of extent 1 repeated without copying (stride 0).
   Tensor broadcast(const Shape<Rank>& shape) const {
+    check_present("broadcast");
     Dims dims = any_.dims();
     for (int axis = 0; axis < Rank; ++axis) {
       if (dims.extent[axis] == shape[axis]) continue;
@@ -109,6 +110,7 @@ class Tensor {
 
   // Axis i of the result is axis order[i]; the last axis must stay (the op `permute` moves it, with a copy).
   Tensor permute_leading(const Shape<Rank>& order) const {
+    check_present("permute_leading");
     Dims dims;
     bool seen[Rank] = {};
     for (int axis = 0; axis < Rank; ++axis) {
@@ -123,6 +125,7 @@ class Tensor {
 
   // The last axis in groups: [B, N, H * D] -> split_last(H) -> [B, N, H, D].
   Tensor<T, Rank + 1> split_last(Index groups) const requires(Rank < max_rank) {
+    check_present("split_last");
     const Index last = extent(Rank - 1);
     if (groups < 1 || last % groups != 0)
       throw ShapeError("split_last: " + to_string(any_.dims()) + " into " + std::to_string(groups) + " groups");
@@ -137,6 +140,7 @@ class Tensor {
   // first).
   template <int To>
   Tensor<T, To> reshape(const Shape<To>& shape) const {
+    check_present("reshape");
     Dims dims = dense_dims(shape.extents, To);
     if (checked_count(shape.extents, To, sizeof(T)) != count())
       throw ShapeError("reshape: " + to_string(any_.dims()) + " to " + to_string(shape) + ": " +
@@ -162,14 +166,18 @@ class Tensor {
     dims.stride[dims.rank++] = stride;
   }
 
-  void check_axis(const char* what, int axis) const {
+  void check_present(const char* what) const {
     if (empty()) throw ShapeError(std::string(what) + ": the tensor is empty (moved from?)");
+  }
+
+  void check_axis(const char* what, int axis) const {
+    check_present(what);
     if (axis < 0 || axis >= Rank)
       throw ShapeError(std::string(what) + ": axis " + std::to_string(axis) + " of " + to_string(any_.dims()));
   }
 
   T* dense_data(const char* what) const {
-    if (empty()) throw ShapeError(std::string(what) + ": the tensor is empty (moved from?)");
+    check_present(what);
     if (!dense())
       throw ShapeError(std::string(what) + ": a view " + to_string(any_.dims()) + " with gaps; make it dense first");
     return any_.mutable_data();

@@ -27,9 +27,8 @@ void activate_backward(Threads threads, Index rows, Index columns, Rows<const T>
     const T* from = x[row] + column;
     const T* g = gy[row] + column;
     T* to = gx[row] + column;
-    simd::for_lanes<T>(length, [&](Index i, auto part) {
-      part.store(to + i, part.load(g + i) * f.derivative(part.load(from + i)));
-    });
+    simd::for_lanes<T>(
+        length, [&](Index i, auto part) { part.store(to + i, part.load(g + i) * f.derivative(part.load(from + i))); });
   });
 }
 

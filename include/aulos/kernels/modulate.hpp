@@ -27,8 +27,8 @@ void modulate(Threads threads, Index rows, Index columns, Rows<const T> x, Share
   });
 }
 
-// gx = gy (1 + scale), gscale = sum gy x and gshift = sum gy over the rows that share one. Absent gradients are skipped;
-// x is read for gscale only. The sums run over rows in order, in double. gx may be gy or x when it is the only
+// gx = gy (1 + scale), gscale = sum gy x and gshift = sum gy over the rows that share one. Absent gradients are
+// skipped; x is read for gscale only. The sums run over rows in order, in double. gx may be gy or x when it is the only
 // gradient wanted. Without rows, gscale and gshift are left as they are unless their stride is 0.
 template <class T>
 void modulate_backward(Threads threads, Index rows, Index columns, Rows<const T> x, SharedRows<const T> scale,
@@ -77,8 +77,7 @@ void gated_residual_backward(Threads threads, Index rows, Index columns, SharedR
     const T* g = gy[row];
     const T* a = gate[row];
     T* to = gf[row];
-    simd::for_lanes<T>(columns,
-                       [&](Index i, auto part) { part.store(to + i, part.load(g + i) * part.load(a + i)); });
+    simd::for_lanes<T>(columns, [&](Index i, auto part) { part.store(to + i, part.load(g + i) * part.load(a + i)); });
   });
 }
 

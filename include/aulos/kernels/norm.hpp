@@ -1,7 +1,6 @@
 // Layer norm and RMS norm over rows, with an optional affine part and an optional modulation, and their gradients.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cmath>
 
@@ -43,71 +42,90 @@ namespace detail {
 
 enum class Centering { subtract_mean, none };
 
-// x - mean to the precision of T, though T may not hold the mean: the mean as a sum of two T.
+// (x - mean) * factor to the precision of T, though T may not hold the mean.
 template <class T, Centering kCentering>
 class Centered {
  public:
-  explicit Centered(double mean) noexcept
-      : hi_(static_cast<T>(mean)), lo_(static_cast<T>(mean - static_cast<double>(static_cast<T>(mean)))) {}
+  Centered(double mean, double factor) noexcept : factor_(static_cast<T>(factor)) {
+    // With a fused multiply-add x factor + offset is rounded once, and the offset is a sum of two T; without it the
+    // subtraction must come first.
+    const double f = simd::has_fma ? static_cast<double>(static_cast<T>(factor)) : 1.0;
+    const double offset = -mean * f;
+    const double rest = simd::has_fma ? simd::fma(-mean, f, -offset) : 0.0;
+    hi_ = simd::Batch<T>(static_cast<T>(offset));
+    lo_ = simd::Batch<T>(static_cast<T>((offset - static_cast<double>(static_cast<T>(offset))) + rest));
+  }
 
   simd::Batch<T> operator()(simd::Batch<T> x) const noexcept {
-    if constexpr (kCentering == Centering::none) {
-      return x;
-    } else {
-      return (x - hi_) - lo_;
-    }
+    if constexpr (kCentering == Centering::none) return x * factor_;
+    if constexpr (simd::has_fma) return simd::fma(x, factor_, hi_) + lo_;
+    return ((x + hi_) + lo_) * factor_;
   }
 
  private:
-  simd::Batch<T> hi_, lo_;
+  simd::Batch<T> factor_, hi_, lo_;
 };
 
 // Two passes: the mean, then the squares of the distances from it, with what the first mean was off by.
 template <class T, Centering kCentering>
 RowMoments row_moments(const T* x, Index columns, double eps) noexcept {
-  const double n = static_cast<double>(columns);
+  const double per = 1 / static_cast<double>(columns);
   if constexpr (kCentering == Centering::none) {
-    const auto sums = simd::sum_row<T, 1>(columns, [&](Index i, auto part, auto& sum) {
+    const auto sums = simd::sum_row<T, 1>(columns, [=](Index i, auto part, auto& sum) {
       const simd::Batch<T> v = part.load(x + i);
       sum[0] = simd::fma(v, v, sum[0]);
     });
-    return {0, 1 / std::sqrt(sums[0] / n + eps)};
+    return {0, 1 / std::sqrt(sums[0] * per + eps)};
   } else {
     const T near = static_cast<T>(
-        simd::sum_row<T, 1>(columns, [&](Index i, auto part, auto& sum) { sum[0] += part.load(x + i); })[0] / n);
+        simd::sum_row<T, 1>(columns, [=](Index i, auto part, auto& sum) { sum[0] += part.load(x + i); })[0] * per);
     const simd::Batch<T> pivot(near);
-    const auto sums = simd::sum_row<T, 2>(columns, [&](Index i, auto part, auto& sum) {
+    const auto sums = simd::sum_row<T, 2>(columns, [=](Index i, auto part, auto& sum) {
       const simd::Batch<T> d = part.keep(part.load(x + i) - pivot, T(0));
       sum[0] += d;
       sum[1] = simd::fma(d, d, sum[1]);
     });
-    const double off = sums[0] / n;
-    return {static_cast<double>(near) + off, 1 / std::sqrt(std::max(0.0, sums[1] / n - off * off) + eps)};
+    const double off = sums[0] * per;
+    const double variance = sums[1] * per - off * off;
+    return {static_cast<double>(near) + off, 1 / std::sqrt((variance < 0 ? 0 : variance) + eps)};
   }
 }
 
 template <class T, Centering kCentering>
 void norm(Threads threads, const NormShape& shape, const NormOperands<T>& in, Rows<T> y) {
-  const simd::Batch<T> one(T(1));
-  for_rows(threads, shape.rows, shape.columns, [&](Index row) {
+  const Index columns = shape.columns;
+  for_rows(threads, shape.rows, columns, [&](Index row) {
     const T* x = in.x[row];
-    const RowMoments moments = row_moments<T, kCentering>(x, shape.columns, shape.eps);
-    const Centered<T, kCentering> centered(moments.mean);
-    const simd::Batch<T> rstd(static_cast<T>(moments.rstd));
-    // Copies: a store to y might change what a reference refers to, for all that the compiler knows.
+    const RowMoments moments = row_moments<T, kCentering>(x, columns, shape.eps);
+    const Centered<T, kCentering> xhat(moments.mean, moments.rstd);
+    const simd::Batch<T> one(T(1));
     const T* weight = in.weight;
     const T* bias = in.bias;
     const T* scale = in.scale ? in.scale[row] : nullptr;
     const T* shift = in.shift ? in.shift[row] : nullptr;
     T* to = y[row];
-    simd::for_lanes<T>(shape.columns, [=](Index i, auto part) {
-      simd::Batch<T> v = centered(part.load(x + i)) * rstd;
-      if (weight != nullptr) v = v * part.load(weight + i);
-      if (bias != nullptr) v = v + part.load(bias + i);
-      if (scale != nullptr) v = v * (one + part.load(scale + i));
-      if (shift != nullptr) v = v + part.load(shift + i);
-      part.store(to + i, v);
-    });
+    // The usual combinations have loops without branches.
+    const bool affine = weight != nullptr || bias != nullptr, modulated = scale != nullptr || shift != nullptr;
+    if (!affine && !modulated) {
+      simd::for_lanes<T>(columns, [=](Index i, auto part) { part.store(to + i, xhat(part.load(x + i))); });
+    } else if (weight != nullptr && bias != nullptr && !modulated) {
+      simd::for_lanes<T>(columns, [=](Index i, auto part) {
+        part.store(to + i, simd::fma(xhat(part.load(x + i)), part.load(weight + i), part.load(bias + i)));
+      });
+    } else if (!affine && scale != nullptr && shift != nullptr) {
+      simd::for_lanes<T>(columns, [=](Index i, auto part) {
+        part.store(to + i, simd::fma(xhat(part.load(x + i)), one + part.load(scale + i), part.load(shift + i)));
+      });
+    } else {
+      simd::for_lanes<T>(columns, [=](Index i, auto part) {
+        simd::Batch<T> v = xhat(part.load(x + i));
+        if (weight != nullptr) v = v * part.load(weight + i);
+        if (bias != nullptr) v = v + part.load(bias + i);
+        if (scale != nullptr) v = v * (one + part.load(scale + i));
+        if (shift != nullptr) v = v + part.load(shift + i);
+        part.store(to + i, v);
+      });
+    }
   });
 }
 
@@ -117,39 +135,43 @@ void norm_backward(Threads threads, const NormShape& shape, const NormOperands<T
                    RowMoments* workspace) {
   const simd::Batch<T> one(T(1));
   // gy (1 + scale), the gradient of xhat weight + bias.
-  const auto affine_gradient = [&](Index row, Index i, auto part) {
-    simd::Batch<T> g = part.load(out.gy[row] + i);
-    if (in.scale) g = g * (one + part.load(in.scale[row] + i));
+  const auto affine_gradient = [gy = out.gy, scale = in.scale, one](Index row, Index i, auto part) {
+    simd::Batch<T> g = part.load(gy[row] + i);
+    if (scale) g = g * (one + part.load(scale[row] + i));
     return g;
   };
-  for_rows(threads, shape.rows, shape.columns, [&](Index row) {
+  const Index columns = shape.columns;
+  for_rows(threads, shape.rows, columns, [&](Index row) {
     const T* x = in.x[row];
-    const RowMoments moments = row_moments<T, kCentering>(x, shape.columns, shape.eps);
+    const RowMoments moments = row_moments<T, kCentering>(x, columns, shape.eps);
     workspace[row] = moments;
     if (!out.gx) return;
-    const Centered<T, kCentering> centered(moments.mean);
-    const auto h_of = [&](Index i, auto part) {
-      const simd::Batch<T> g = affine_gradient(row, i, part);
-      return in.weight == nullptr ? g : g * part.load(in.weight + i);
+    const Centered<T, kCentering> xhat(moments.mean, moments.rstd);
+    const T* gy = out.gy[row];
+    const T* weight = in.weight;
+    const T* scale = in.scale ? in.scale[row] : nullptr;
+    const auto h_of = [=](Index i, auto part) {
+      simd::Batch<T> h = part.load(gy + i);
+      if (scale != nullptr) h = h * (one + part.load(scale + i));
+      if (weight != nullptr) h = h * part.load(weight + i);
+      return h;
     };
-    const auto sums = simd::sum_row<T, 2>(shape.columns, [&](Index i, auto part, auto& sum) {
+    const auto sums = simd::sum_row<T, 2>(columns, [=](Index i, auto part, auto& sum) {
       const simd::Batch<T> h = h_of(i, part);
       if constexpr (kCentering == Centering::subtract_mean) sum[0] += h;
-      sum[1] = simd::fma(h, centered(part.load(x + i)), sum[1]);
+      sum[1] = simd::fma(h, xhat(part.load(x + i)), sum[1]);
     });
-    const double n = static_cast<double>(shape.columns), r = moments.rstd;
-    const simd::Batch<T> mean_h(static_cast<T>(sums[0] / n)), slope(static_cast<T>(sums[1] / n * r * r));
-    const simd::Batch<T> rstd(static_cast<T>(r));
+    const double per = 1 / static_cast<double>(columns);
+    const simd::Batch<T> mean_h(static_cast<T>(sums[0] * per)), slope(static_cast<T>(sums[1] * per));
+    const simd::Batch<T> rstd(static_cast<T>(moments.rstd));
     T* to = out.gx[row];
-    simd::for_lanes<T>(shape.columns, [&](Index i, auto part) {
-      const simd::Batch<T> h = h_of(i, part), d = centered(part.load(x + i));
-      part.store(to + i, rstd * simd::fnma(d, slope, h - mean_h));
+    simd::for_lanes<T>(columns, [=](Index i, auto part) {
+      part.store(to + i, rstd * simd::fnma(xhat(part.load(x + i)), slope, h_of(i, part) - mean_h));
     });
   });
 
-  const auto xhat_of = [&](Index row, Index i, auto part) {
-    const Centered<T, kCentering> centered(workspace[row].mean);
-    return centered(part.load(in.x[row] + i)) * simd::Batch<T>(static_cast<T>(workspace[row].rstd));
+  const auto xhat_of = [x = in.x, workspace](Index row, Index i, auto part) {
+    return Centered<T, kCentering>(workspace[row].mean, workspace[row].rstd)(part.load(x[row] + i));
   };
   if (out.weight != nullptr || out.bias != nullptr) {
     column_sums<T, 2>(threads, shape.rows, 0, shape.columns, {Rows<T>{out.weight, 0}, Rows<T>{out.bias, 0}},
@@ -168,10 +190,9 @@ void norm_backward(Threads threads, const NormShape& shape, const NormOperands<T
                       });
   }
   if (out.shift) {
-    column_sums<T, 1>(threads, shape.rows, group_size(out.shift), shape.columns, {group_rows(out.shift)},
-                      [&](Index row, Index i, auto part) {
-                        return std::array<simd::Batch<T>, 1>{part.load(out.gy[row] + i)};
-                      });
+    column_sums<T, 1>(
+        threads, shape.rows, group_size(out.shift), shape.columns, {group_rows(out.shift)},
+        [&](Index row, Index i, auto part) { return std::array<simd::Batch<T>, 1>{part.load(out.gy[row] + i)}; });
   }
 }
 

@@ -81,8 +81,8 @@ void softmax(Threads threads, Index rows, Index columns, Rows<const T> x, Rows<T
     T* to = y[row];
     const T top = detail::exponent_maximum(x[row], columns);
     if (detail::is_minus_infinity(top)) return detail::fill_row(to, columns, T(0));
-    const double sum = detail::sum_of_exponentials(x[row], columns, top,
-                                                   [&](Index i, auto part, auto e) { part.store(to + i, e); });
+    const double sum =
+        detail::sum_of_exponentials(x[row], columns, top, [&](Index i, auto part, auto e) { part.store(to + i, e); });
     const simd::Batch<T> inverse(static_cast<T>(1 / sum));
     simd::for_lanes<T>(columns, [&](Index i, auto part) { part.store(to + i, part.load(to + i) * inverse); });
   });
@@ -96,8 +96,8 @@ void softmax_backward(Threads threads, Index rows, Index columns, Rows<const T> 
     const T* g = gy[row];
     T* to = gx[row];
     const simd::Batch<T> dot(static_cast<T>(detail::sum_of_products(p, g, columns)));
-    simd::for_lanes<T>(
-        columns, [&](Index i, auto part) { part.store(to + i, part.load(p + i) * (part.load(g + i) - dot)); });
+    simd::for_lanes<T>(columns,
+                       [&](Index i, auto part) { part.store(to + i, part.load(p + i) * (part.load(g + i) - dot)); });
   });
 }
 
@@ -156,7 +156,8 @@ void logsumexp_backward(Threads threads, Index rows, Index columns, Rows<const T
     T* to = gx[row];
     if (detail::is_minus_infinity(lse[row])) return detail::fill_row(to, columns, T(0));
     const simd::Batch<T> l(lse[row]), g(glse[row]);
-    simd::for_lanes<T>(columns, [&](Index i, auto part) { part.store(to + i, g * simd::exp(part.load(from + i) - l)); });
+    simd::for_lanes<T>(columns,
+                       [&](Index i, auto part) { part.store(to + i, g * simd::exp(part.load(from + i) - l)); });
   });
 }
 

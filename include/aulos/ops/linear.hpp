@@ -16,6 +16,23 @@ namespace aulos::inline AULOS_ISA {
 
 namespace any {
 
+// An activation behind a pointer: the product kernel is compiled once for all of them.
+template <Real T>
+struct ActivationFunction {
+  simd::Batch<T> (*function)(simd::Batch<T>);
+  simd::Batch<T> operator()(simd::Batch<T> x) const noexcept { return function(x); }
+};
+
+template <Real T>
+ActivationFunction<T> activation_function(Activation activation) {
+  ActivationFunction<T> chosen{};
+  with_activation(activation, [&](auto f) {
+    using F = decltype(f);
+    chosen.function = [](simd::Batch<T> x) { return F{}(x); };
+  });
+  return chosen;
+}
+
 template <Real T>
 const T* data_of(const AnyTensor<T>& x) {
   return x.empty() ? nullptr : x.data();
@@ -95,7 +112,10 @@ AnyTensor<T> linear(const AnyTensor<T>& x, const Weight<T>& w, const AnyTensor<T
       kernels::gemm<T>(threads, in.tensor.data(), in.stride, w.view(), epilogue, y.mutable_data(), w.out(),
                        {m, w.out(), w.in()});
     };
-    with_activation(separate ? Activation::identity : activation, run);
+    if (separate || activation == Activation::identity)
+      run(kernels::Identity{});
+    else
+      run(activation_function<T>(activation));
   });
   if (op.recording()) {
     op.require(!w.packed(), [] { return "a packed weight has no gradient; call unpack() before training"; });

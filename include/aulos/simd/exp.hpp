@@ -68,8 +68,8 @@ struct ExpConstants<float> {
   static constexpr float round_bias = 12582912.0f + 127.0f;  // 1.5 * 2^23: its low bits count in ones
   static constexpr int mantissa_bits = 23;
   // e^r for |r| <= ln(2) / 2, error 3.1e-9.
-  static constexpr float p[] = {1.0f,           1.0f,           0.4999999345f, 0.1666652063f,
-                                0.04166838807f, 0.008368716897f, 0.001381459774f};
+  static constexpr float p[] = {1.0f,           1.0f, 0.4999999345f, 0.1666652063f, 0.04166838807f, 0.008368716897f,
+                                0.001381459774f};
 };
 
 template <>

@@ -13,7 +13,7 @@ namespace aulos::inline AULOS_ISA::simd {
 
 namespace detail {
 
-// Four accumulators of T for each of K sums hide the latency of additions; after at most five additions each they are
+// Four accumulators of T for each of K sums hide the latency of additions; after at most four additions each they are
 // moved to double, so that a sum has the error of a few roundings whatever the length.
 template <class T, std::size_t K>
 class RunningSums {
@@ -21,36 +21,40 @@ class RunningSums {
   static constexpr std::size_t turns = 4;
   using Turn = std::array<Batch<T>, K>;
 
-  RunningSums() noexcept {
-    for (auto& total : total_) {
-      for (auto& part : total.part) part = Batch<double>(0.0);
-    }
-    clear();
-  }
+  RunningSums() noexcept { clear(); }
 
   Turn& operator[](std::size_t turn) noexcept { return run_[turn]; }
 
   void flush() noexcept {
     AULOS_UNROLL
     for (std::size_t k = 0; k < K; ++k) {
-      const Doubles<T> wide = widen((run_[0][k] + run_[2][k]) + (run_[1][k] + run_[3][k]));
+      const Doubles<T> wide = widen(run_sum(k));
       AULOS_UNROLL
-      for (std::size_t i = 0; i < Doubles<T>::count; ++i) total_[k].part[i] += wide.part[i];
+      for (std::size_t i = 0; i < Doubles<T>::count; ++i) {
+        total_[k].part[i] = flushed_ ? total_[k].part[i] + wide.part[i] : wide.part[i];
+      }
     }
+    flushed_ = true;
     clear();
   }
 
   std::array<double, K> totals() const noexcept {
     std::array<double, K> result;
+    AULOS_UNROLL
     for (std::size_t k = 0; k < K; ++k) {
+      result[k] = static_cast<double>(reduce_add(run_sum(k)));
+      if (!flushed_) continue;
       Batch<double> sum = total_[k].part[0];
+      AULOS_UNROLL
       for (std::size_t i = 1; i < Doubles<T>::count; ++i) sum += total_[k].part[i];
-      result[k] = reduce_add(sum);
+      result[k] += reduce_add(sum);
     }
     return result;
   }
 
  private:
+  Batch<T> run_sum(std::size_t k) const noexcept { return (run_[0][k] + run_[2][k]) + (run_[1][k] + run_[3][k]); }
+
   void clear() noexcept {
     AULOS_UNROLL
     for (std::size_t turn = 0; turn < turns; ++turn) {
@@ -61,6 +65,7 @@ class RunningSums {
 
   Turn run_[turns];
   Doubles<T> total_[K];
+  bool flushed_ = false;
 };
 
 }  // namespace detail
@@ -69,22 +74,23 @@ class RunningSums {
 // PartialBatch to sums[0], ..., sums[K - 1]; lanes that don't exist must add 0 (part.keep).
 template <class T, std::size_t K, class Body>
 inline std::array<double, K> sum_row(Index length, const Body& body) {
-  constexpr Index width = lanes<T>, turns = 4, block = 4 * turns * width;
+  constexpr Index width = lanes<T>, stride = 4 * width, block = 4 * stride;
   detail::RunningSums<T, K> sums;
   Index i = 0;
-  while (length - i >= turns * width) {
-    const Index end = length - i >= block ? i + block : i + (length - i) / (turns * width) * (turns * width);
-    for (; i < end; i += turns * width) {
-      AULOS_UNROLL
-      for (std::size_t turn = 0; turn < 4; ++turn) {
-        body(i + static_cast<Index>(turn) * width, WholeBatch<T>{}, sums[turn]);
-      }
+  const auto four_batches = [&] {
+    AULOS_UNROLL
+    for (std::size_t turn = 0; turn < 4; ++turn) {
+      body(i + static_cast<Index>(turn) * width, WholeBatch<T>{}, sums[turn]);
     }
-    if (length - i >= width) sums.flush();
+    i += stride;
+  };
+  while (length - i > block) {
+    for (const Index end = i + block; i < end;) four_batches();
+    sums.flush();
   }
+  while (length - i >= stride) four_batches();
   for (; i + width <= length; i += width) body(i, WholeBatch<T>{}, sums[0]);
   if (i < length) body(i, PartialBatch<T>{length - i}, sums[1]);
-  sums.flush();
   return sums.totals();
 }
 

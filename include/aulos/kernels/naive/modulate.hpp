@@ -20,8 +20,8 @@ template <class T>
 void gated_residual(Index rows, Index columns, Rows<const T> x, SharedRows<const T> gate, Rows<const T> f, Rows<T> y) {
   for (Index r = 0; r < rows; ++r) {
     for (Index c = 0; c < columns; ++c) {
-      y[r][c] = static_cast<T>(static_cast<double>(x[r][c]) +
-                               static_cast<double>(gate[r][c]) * static_cast<double>(f[r][c]));
+      y[r][c] =
+          static_cast<T>(static_cast<double>(x[r][c]) + static_cast<double>(gate[r][c]) * static_cast<double>(f[r][c]));
     }
   }
 }
