@@ -256,6 +256,8 @@ std::vector<Case> number_cases() {
       {"TwoTo64Minus1", "18446744073709551615", "exceeds 2^63 - 1"},
       {"TwoTo64", "18446744073709551616", "exceeds 2^63 - 1"},
       {"TwoTo64Plus2", "18446744073709551618", "exceeds 2^63 - 1"},
+      {"WrapsToTwo", "184467440737095516162", "exceeds 2^63 - 1"},
+      {"WrapsToEight", "184467440737095516168", "exceeds 2^63 - 1"},
       {"FortyDigits", "1234567890123456789012345678901234567890", "exceeds 2^63 - 1"},
   };
   for (const Token& token : tokens) {

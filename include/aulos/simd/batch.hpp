@@ -295,12 +295,7 @@ template <Vec V>
 inline V round(V x) noexcept {
   if constexpr (!is_batch<V>) {
     return std::nearbyint(x);
-#if defined(__AVX512F__)
-  } else if constexpr (std::is_same_v<V, Batch<float>>) {
-    return V(_mm512_roundscale_ps(x.native(), 8));
-  } else {
-    return V(_mm512_roundscale_pd(x.native(), 8));
-#elif defined(__SSE2__) && !defined(__SSE4_1__)
+#if defined(__SSE2__) && !defined(__SSE4_1__)
   } else if constexpr (std::is_same_v<V, Batch<float>>) {
     return V(_mm_cvtepi32_ps(_mm_cvtps_epi32(x.native())));
   } else {

@@ -85,7 +85,7 @@ inline std::array<double, K> sum_row(Index length, const Body& body) {
     i += stride;
   };
   while (length - i > block) {
-    for (const Index end = i + block; i < end;) four_batches();
+    for (int four = 0; four < 4; ++four) four_batches();
     sums.flush();
   }
   while (length - i >= stride) four_batches();
