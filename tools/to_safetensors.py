@@ -13,38 +13,35 @@ import json
 import os
 
 import torch
-from torch import Tensor
 
 CODES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2":
          "float8_e5m2", "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool"}
 DTYPES = {getattr(torch, name): code for code, name in CODES.items() if hasattr(torch, name)}
 
 
-def write_safetensors(path: str, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+def write_safetensors(path: str, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
     """Writes a temporary file beside `path` and renames it. Wide dtypes come first, so every tensor is aligned."""
     names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
-    header, end = {"__metadata__": metadata}, 0
-    for name in names:
-        tensor = tensors[name]
+    header, end, temporary = {"__metadata__": metadata}, 0, f"{path}.tmp"
+    for name, tensor in ((name, tensors[name]) for name in names):
         if tensor.dtype not in DTYPES or tensor.layout != torch.strided:
             raise ValueError(f"tensor '{name}': {tensor.dtype}, {tensor.layout} has no safetensors form")
-        start, end = end, end + tensor.numel() * tensor.element_size()
-        header[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+        offsets = [end, end := end + tensor.numel() * tensor.element_size()]
+        header[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": offsets}
     text = json.dumps(header, ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
-    temporary = f"{path}.tmp"
     try:
         with open(temporary, "wb") as file:
             file.write(len(text).to_bytes(8, "little") + text)
             for name in names:
                 file.write(tensors[name].detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
         os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+    except OSError:
+        os.path.exists(temporary) and os.remove(temporary)
+        raise
 
 
-def read_checkpoint(path: str, key: str) -> dict[str, Tensor]:
+def read_checkpoint(path: str, key: str) -> dict[str, torch.Tensor]:
     try:
         with open(path, "rb") as file:
             state = torch.load(file, map_location="cpu", weights_only=True)
@@ -53,14 +50,14 @@ def read_checkpoint(path: str, key: str) -> dict[str, Tensor]:
         raise ValueError(f"{path}: cannot be read as plain tensors: {reason.splitlines()[0]}") from None
     for part in key.split(".") if key else []:
         if not isinstance(state, dict) or part not in state:
-            raise ValueError(f"{path}: no entry '{part}' of --key {key}; found {list(state)[:12] if isinstance(state, dict) else state}")
+            found = list(state)[:12] if isinstance(state, dict) else type(state).__name__
+            raise ValueError(f"{path}: no entry '{part}' of --key {key}; found {found}")
         state = state[part]
     if not isinstance(state, dict) or not state:
-        raise ValueError(f"{path}: expected a dict of tensors, got {'an empty dict' if state == {} else type(state).__name__}")
-    for name, value in state.items():
-        if not isinstance(value, Tensor):
-            inner = [key for key, value in state.items() if isinstance(value, dict)]
-            raise ValueError(f"{path}: entry '{name}' is {type(value).__name__}, not a tensor; candidates for --key: {inner}")
+        raise ValueError(f"{path}: expected a dict of tensors, got {'{}' if state == {} else type(state).__name__}")
+    if strange := [name for name, value in state.items() if not isinstance(value, torch.Tensor)]:
+        inner = [name for name, value in state.items() if isinstance(value, dict)]
+        raise ValueError(f"{path}: entry '{strange[0]}' is no tensor; candidates for --key: {inner}")
     return state
 
 
@@ -75,7 +72,7 @@ def main() -> None:
             prefix, path = ("", item) if os.path.exists(item) or "=" not in item else item.split("=", 1)
             for name, tensor in read_checkpoint(path, options.key).items():
                 if tensors.setdefault(full := f"{prefix}.{name}" if prefix else name, tensor) is not tensor:
-                    raise ValueError(f"{path}: tensor '{full}' was already read from another file; give the files prefixes")
+                    raise ValueError(f"{path}: '{full}' was already read from another file; give the files prefixes")
         write_safetensors(options.output, tensors, {"format": "pt"})
     except (OSError, ValueError) as error:
         raise SystemExit(f"to_safetensors: {error}") from None

@@ -1,0 +1,98 @@
+#include "aulos/ops/weight.hpp"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "aulos/core/dtype.hpp"
+
+namespace {
+
+using aulos::Index;
+using aulos::Shape;
+using aulos::Weight;
+using aulos::kernels::PanelType;
+
+Weight<float> counting(Index out, Index in) {
+  Weight<float> w(out, in);
+  for (Index i = 0; i < w.count(); ++i) w.rows().data()[i] = static_cast<float>(i) / 3;
+  return w;
+}
+
+TEST(Weight, KnowsItsShapes) {
+  const Weight<float> absent;
+  EXPECT_TRUE(absent.empty());
+  EXPECT_EQ(absent.count(), 0);
+  const Weight<float> w(3, 5);
+  EXPECT_FALSE(w.empty());
+  EXPECT_EQ(w.shape(), (Shape<2>{3, 5}));
+  EXPECT_EQ(w.stored_shape(), (std::vector<Index>{3, 5}));
+  EXPECT_EQ(w.bytes(), 60u);
+  const Weight<float> convolution(Shape<4>{8, 3, 2, 2});
+  EXPECT_EQ(convolution.shape(), (Shape<2>{8, 12}));
+  EXPECT_EQ(convolution.stored_shape(), (std::vector<Index>{8, 3, 2, 2}));
+}
+
+TEST(Weight, PacksAndUnpacksToTheSameBits) {
+  for (const auto& [out, in] : {std::pair<Index, Index>{1, 1}, {7, 5}, {33, 70}, {64, 64}}) {
+    Weight<float> w = counting(out, in);
+    const Weight<float> before = w;
+    w.pack();
+    EXPECT_TRUE(w.packed());
+    EXPECT_TRUE(w.rows().empty());
+    EXPECT_FALSE(w.empty());
+    EXPECT_FALSE(w == before);
+    w.unpack();
+    EXPECT_TRUE(w == before);
+  }
+}
+
+TEST(Weight, Bf16PanelsHoldRoundedValuesInHalfTheMemory) {
+  Weight<float> w = counting(64, 64);
+  const Weight<float> before = w;
+  w.pack(PanelType::bf16);
+  EXPECT_EQ(w.panel_type(), PanelType::bf16);
+  EXPECT_EQ(2 * w.bytes(), before.bytes());
+  w.unpack();
+  bool changed = false;
+  for (Index i = 0; i < w.count(); ++i) {
+    const float x = std::as_const(before.rows()).data()[i], y = std::as_const(w.rows()).data()[i];
+    EXPECT_NEAR(y, x, x / 256);
+    changed = changed || x != y;
+  }
+  EXPECT_TRUE(changed);
+  const Weight<float> rounded = w;
+  w.pack(PanelType::bf16);
+  w.pack(PanelType::same);  // through the rows: the values stay those of bf16
+  w.unpack();
+  EXPECT_TRUE(w == rounded);
+}
+
+TEST(Weight, IsRegular) {
+  Weight<float> w = counting(7, 5);
+  w.pack();
+  const Weight<float> copy = w;
+  EXPECT_TRUE(copy == w);
+  EXPECT_NE(copy.view().panels, w.view().panels);
+  Weight<float> moved = std::move(w);
+  EXPECT_TRUE(moved == copy);
+  moved = counting(7, 5);
+  EXPECT_FALSE(moved == copy);
+  moved.pack();
+  EXPECT_TRUE(moved == copy);
+  moved = moved.bytes() > 0 ? Weight<float>(copy) : Weight<float>();
+  EXPECT_TRUE(moved == copy);
+  EXPECT_FALSE(counting(7, 5) == counting(5, 7));
+}
+
+TEST(Weight, PackingNeedsValues) {
+  Weight<float> w(7, 5);
+  EXPECT_THROW(w.pack(), aulos::Error);
+  EXPECT_FALSE(w.packed());
+  Weight<float> absent;
+  absent.pack();  // a linear without weight stays one
+  absent.unpack();
+  EXPECT_TRUE(absent.empty());
+}
+
+}  // namespace
