@@ -2,9 +2,9 @@
 """Writes a golden-1 case from a PyTorch module: weights, inputs, outputs and gradients in one safetensors file.
 
     from dump_case import dump_case
-    dump_case("my_block.safetensors", block, {"x": x, "mask": mask}, system="my.block", case="small", config={"dim": 64})
+    dump_case("small.safetensors", block, {"x": x, "mask": mask}, system="my.block", case="small", config={"dim": 64})
 
-`verify my_block.safetensors` then compares a C++ implementation registered as "my.block" with it. Run as a program, this
+`verify small.safetensors` then compares a C++ implementation registered as "my.block" with it. Run as a program, this
 file writes the case of a small module: dump_case.py FILE
 """
 from __future__ import annotations

@@ -25,10 +25,9 @@ from shapes_scenes import BOS, MAX_TOKENS, PAD, SIDE, VOCABULARY
 
 CONFIG = {
     "transformer": {
-        "_class_name": "SD3Transformer2DModel", "sample_size": SIDE, "patch_size": 4, "in_channels": 3, "out_channels": 3,
-        "num_layers": 6, "attention_head_dim": 32, "num_attention_heads": 4, "joint_attention_dim": 96,
-        "caption_projection_dim": 128, "pooled_projection_dim": 96, "pos_embed_max_size": 16, "dual_attention_layers": [],
-        "qk_norm": "rms_norm"},
+        "sample_size": SIDE, "patch_size": 4, "in_channels": 3, "out_channels": 3, "num_layers": 6, "attention_head_dim": 32,
+        "num_attention_heads": 4, "joint_attention_dim": 96, "caption_projection_dim": 128, "pooled_projection_dim": 96,
+        "pos_embed_max_size": 16, "dual_attention_layers": [], "qk_norm": "rms_norm"},
     "text_encoder": {
         "vocab_size": len(VOCABULARY), "max_position_embeddings": MAX_TOKENS, "hidden_size": 96, "num_hidden_layers": 2,
         "num_attention_heads": 3, "intermediate_size": 384, "hidden_act": "gelu_tanh", "layer_norm_eps": 1e-5,
@@ -62,8 +61,8 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = x.float()
-        return (y * torch.rsqrt(y.square().mean(-1, keepdim=True) + 1e-6) * self.weight.float()).to(x.dtype)
+        y = x if x.dtype == torch.float64 else x.float()
+        return (y * torch.rsqrt(y.square().mean(-1, keepdim=True) + 1e-6) * self.weight.to(y.dtype)).to(x.dtype)
 
 
 class Projection(nn.Module):
@@ -167,8 +166,8 @@ class TimeTextEmbed(nn.Module):
         self.timestep_embedder, self.text_embedder = MLP(256, dim), MLP(pooled, dim)
 
     def forward(self, timestep: Tensor, pooled: Tensor) -> Tensor:
-        rate = torch.exp(-math.log(10000) * torch.arange(128, device=timestep.device, dtype=torch.float32) / 128)
-        angle = timestep.float()[:, None] * rate
+        rate = torch.exp(-math.log(10000) * torch.arange(128, device=timestep.device, dtype=timestep.dtype) / 128)
+        angle = timestep[:, None] * rate
         wave = torch.cat([angle.cos(), angle.sin()], 1).to(self.timestep_embedder.linear_1.weight.dtype)
         return self.timestep_embedder(wave) + self.text_embedder(pooled)
 
@@ -274,8 +273,8 @@ def sample(model: ShapesModel, ids: Tensor, noise: Tensor, steps: int, guidance:
     states, pooled = model.text_encoder(torch.cat([empty, ids]))
     x, schedule = noise, sigmas(steps, shift)
     for sigma, following in zip(schedule, schedule[1:]):
-        timestep = torch.full((2 * x.shape[0],), 1000 * sigma, device=x.device)
-        null, prompt = model.transformer(torch.cat([x, x]), states, pooled, timestep).float().chunk(2)
+        timestep = torch.full((2 * x.shape[0],), 1000 * sigma, device=x.device, dtype=x.dtype)
+        null, prompt = model.transformer(torch.cat([x, x]), states, pooled, timestep).chunk(2)
         x = x + (following - sigma) * (null + guidance * (prompt - null))
     return x
 

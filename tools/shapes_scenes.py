@@ -7,8 +7,8 @@ Grammar (words separated by white space, case-insensitive):
     relation = above | below | left of | right of | inside          (first object RELATION second object)
 Never drawn: a background of the colour of an object, and `inside` with both objects of one colour.
 
-Held out: a combination is "colour shape relation colour shape", one space between words, the relation as written. It is
-held out, and never drawn in training, if the 64-bit FNV-1a hash of its UTF-8 bytes is 0 modulo 10.
+Held out: a combination is "colour shape relation colour shape", one space between words, the relation as written. It
+is held out, and never drawn in training, if the 64-bit FNV-1a hash of its UTF-8 bytes is 0 modulo 10.
 
 Tokens: MAX_TOKENS = 16 ids: <bos>, one id per word (articles included, "left of" is two words), then <pad>.
 The empty prompt (classifier-free guidance) is <bos> and 15 <pad>. No mask is ever applied.
@@ -22,8 +22,8 @@ Shapes about their centre, of radius R; |x|, |y| <= E = 1.15 R for all:
     star      five outer corners at radius 1.15 R (one straight up), inner corners at 0.55 R
     cross     |x| <= 0.4 R, |y| <= 1.05 R, or the same with x and y exchanged
 Radii are uniform in ALONE, BESIDE or OUTER. The inner object of `inside` has R = f min((rho R_outer - 1.5) / kappa,
-0.55 R_outer), f uniform in INNER, rho the outer's INSCRIBED and kappa the inner's CIRCUMSCRIBED radius at R = 1, and the
-two anchors coincide; the anchor is the centre, for the triangle (0, 0.3125 R). Everything stays 1 pixel off the frame.
+0.55 R_outer), f uniform in INNER, rho the outer's INSCRIBED and kappa the inner's CIRCUMSCRIBED radius at R = 1, and
+the two anchors coincide; the anchor is the centre, for the triangle (0, 0.3125 R). Everything stays 1 pixel off the frame.
 Beside each other along the relation's axis: gap in [2, min(10, what is free)], the pair anywhere; across it: a common
 coordinate and up to 3 pixels each. Colours, shapes, relations, sizes and backgrounds are uniform over what is allowed.
 """
@@ -47,7 +47,8 @@ VOCABULARY = (["<pad>", "<bos>", "a", "an"] + SIZES + COLOURS + SHAPES
               + ["above", "below", "left", "right", "of", "inside", "on", "background"])
 PAD, BOS = 0, 1
 MAX_TOKENS = 16
-RGB = [(225, 25, 25), (0, 150, 60), (25, 75, 225), (255, 225, 0), (255, 135, 0), (145, 40, 180), (255, 255, 255), (0, 0, 0)]
+RGB = [(225, 25, 25), (0, 150, 60), (25, 75, 225), (255, 225, 0),
+       (255, 135, 0), (145, 40, 180), (255, 255, 255), (0, 0, 0)]
 
 EXTENT = 1.15
 ALONE = [(7.0, 9.0), (11.5, 14.5), (18.0, 22.0)]  # radius by size
@@ -92,8 +93,8 @@ def is_held_out(text: str) -> bool:
 
 def combinations(held_out: bool) -> list[list[tuple[int, int, int, int]]]:
     """For each relation, the valid (colour, shape, colour, shape) that are, or are not, held out."""
-    return [[(c1, s1, c2, s2)
-             for c1 in range(len(COLOURS)) for s1 in range(len(SHAPES)) for c2 in range(len(COLOURS)) for s2 in range(len(SHAPES))
+    objects = [(colour, shape) for colour in range(len(COLOURS)) for shape in range(len(SHAPES))]
+    return [[(c1, s1, c2, s2) for c1, s1 in objects for c2, s2 in objects
              if not (r == INSIDE and c1 == c2) and is_held_out(combination(r, (c1, c2), (s1, s2))) == held_out]
             for r in range(len(RELATIONS))]
 
@@ -143,7 +144,8 @@ class SceneSampler:
         shape[:, 0] = torch.where(single, first[:, 1], shape[:, 0])
         lottery = self.uniform(batch, len(COLOURS)).scatter(1, colour[:, :1], -1.0)
         lottery = torch.where(single[:, None], lottery, lottery.scatter(1, colour[:, 1:], -1.0))
-        return Scenes(torch.where(single, -1, relation), colour, shape, self.choose(len(SIZES), batch, 2), lottery.argmax(1))
+        size = self.choose(len(SIZES), batch, 2)
+        return Scenes(torch.where(single, -1, relation), colour, shape, size, lottery.argmax(1))
 
     def wording(self, batch: int) -> Wording:
         return Wording(self.uniform(batch, 3) < 0.9, self.uniform(batch, 2) < 0.5, self.uniform(batch) < 0.5)
@@ -161,7 +163,8 @@ class SceneSampler:
         radius = ranges[..., 0] + (ranges[..., 1] - ranges[..., 0]) * self.uniform(batch, 2)
         share = constant(INNER)[scenes.size[:, 0]]
         share = share[:, 0] + (share[:, 1] - share[:, 0]) * self.uniform(batch)
-        room = (constant(INSCRIBED)[scenes.shape[:, 1]] * radius[:, 1] - 1.5) / constant(CIRCUMSCRIBED)[scenes.shape[:, 0]]
+        room = constant(INSCRIBED)[scenes.shape[:, 1]] * radius[:, 1] - 1.5
+        room = room / constant(CIRCUMSCRIBED)[scenes.shape[:, 0]]
         radius[:, 0] = torch.where(inside, share * torch.minimum(room, 0.55 * radius[:, 1]), radius[:, 0])
         extent = EXTENT * radius
 
@@ -209,7 +212,8 @@ def captions(scenes: Scenes, wording: Wording) -> Tensor:
         if i == 1:
             slots += [when(pair, first_words[scenes.relation.clamp(min=0)]),
                       when((scenes.relation == 2) | (scenes.relation == 3), word("of"))]
-        slots += [when(present & wording.articles[:, i], torch.where(wording.sizes[:, i], word("a"), article(scenes.colour[:, i]))),
+        before = torch.where(wording.sizes[:, i], word("a"), article(scenes.colour[:, i]))
+        slots += [when(present & wording.articles[:, i], before),
                   when(present & wording.sizes[:, i], word("small") + scenes.size[:, i]),
                   when(present, word("red") + scenes.colour[:, i]), when(present, word("circle") + scenes.shape[:, i])]
     named = wording.background
@@ -251,7 +255,8 @@ def render(scenes: Scenes, centre: Tensor, radius: Tensor) -> Tensor:
     for i in range(SAMPLES):
         for j in range(SAMPLES):
             y, x = (pixel + (i + 0.5) / SAMPLES)[:, None], (pixel + (j + 0.5) / SAMPLES)[None]
-            hit = [covers(shape[:, k], (x - place[:, k, 0]) / scale[:, k], (y - place[:, k, 1]) / scale[:, k]) for k in range(2)]
+            hit = [covers(shape[:, k], (x - place[:, k, 0]) / scale[:, k], (y - place[:, k, 1]) / scale[:, k])
+                   for k in range(2)]
             first = first + hit[0].float()
             second = second + (hit[1] & ~hit[0] & pair).float()
     palette = torch.tensor(RGB, device=device, dtype=torch.float32) / 127.5 - 1
@@ -263,7 +268,8 @@ def render(scenes: Scenes, centre: Tensor, radius: Tensor) -> Tensor:
 
 def contact_sheet(images: Tensor, columns: int) -> bytes:
     """A binary PPM of pictures [B, 3, H, W] in [-1, 1], a white line between them."""
-    images = torch.nn.functional.pad((images.clamp(-1, 1) * 127.5 + 127.5).round().byte().cpu(), (2, 2, 2, 2), value=200)
+    images = (images.clamp(-1, 1) * 127.5 + 127.5).round().byte().cpu()
+    images = torch.nn.functional.pad(images, (2, 2, 2, 2), value=200)
     blank = -images.shape[0] % columns
     images = torch.cat([images, images.new_full((blank, *images.shape[1:]), 200)])
     batch, channels, height, width = images.shape

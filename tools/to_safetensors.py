@@ -2,20 +2,18 @@
 """Converts PyTorch checkpoints (.pt .pth .ckpt .bin) to one safetensors file, names unchanged. Needs PyTorch >= 1.13.
 
     to_safetensors.py model.pth -o model.safetensors
-    to_safetensors.py run.ckpt --key state_dict -o model.safetensors          (a wrapped state dict; nested: --key ema.model)
-    to_safetensors.py encoder=a.ckpt masknet=b.ckpt decoder=c.ckpt -o all.safetensors      (names become encoder.NAME, ...)
+    to_safetensors.py run.ckpt --key state_dict -o model.safetensors     (a wrapped state dict; nested: --key ema.model)
+    to_safetensors.py encoder=a.ckpt masknet=b.ckpt decoder=c.ckpt -o all.safetensors     (names become encoder.NAME, ...)
 Files are read with weights_only=True: no code in them runs. A tensor shared by several names is written under each.
 """
-from __future__ import annotations
-
 import argparse
 import json
 import os
 
 import torch
 
-CODES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2":
-         "float8_e5m2", "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool"}
+CODES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn",
+         "F8_E5M2": "float8_e5m2", "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool"}
 DTYPES = {getattr(torch, name): code for code, name in CODES.items() if hasattr(torch, name)}
 
 
@@ -48,13 +46,11 @@ def read_checkpoint(path: str, key: str) -> dict[str, torch.Tensor]:
     except Exception as error:  # torch.load raises many types on foreign bytes
         reason = str(error).split("WeightsUnpickler error: ")[-1].strip() or type(error).__name__
         raise ValueError(f"{path}: cannot be read as plain tensors: {reason.splitlines()[0]}") from None
+    found = list(state)[:12] if isinstance(state, dict) else type(state).__name__
     for part in key.split(".") if key else []:
-        if not isinstance(state, dict) or part not in state:
-            found = list(state)[:12] if isinstance(state, dict) else type(state).__name__
-            raise ValueError(f"{path}: no entry '{part}' of --key {key}; found {found}")
-        state = state[part]
+        state = state.get(part) if isinstance(state, dict) else None
     if not isinstance(state, dict) or not state:
-        raise ValueError(f"{path}: expected a dict of tensors, got {'{}' if state == {} else type(state).__name__}")
+        raise ValueError(f"{path}: no dict of tensors{f' under --key {key}' if key else ''}; the file holds {found}")
     if strange := [name for name, value in state.items() if not isinstance(value, torch.Tensor)]:
         inner = [name for name, value in state.items() if isinstance(value, dict)]
         raise ValueError(f"{path}: entry '{strange[0]}' is no tensor; candidates for --key: {inner}")

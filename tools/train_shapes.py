@@ -68,17 +68,18 @@ def evaluate(model: ShapesModel, count: int, steps: int, guidance: float, shift:
     scenes = sampler.scenes(count)
     ids = captions(scenes, sampler.wording(count))
     noise = torch.randn(count, 3, 64, 64, device=device, generator=sampler.generator)
-    asked = scenes._replace(background=torch.where((ids == VOCABULARY.index("background")).any(1), scenes.background, -1))
+    says = (ids == VOCABULARY.index("background")).any(1)
+    asked = scenes._replace(background=torch.where(says, scenes.background, -1))
     result = score(sample(model, ids, noise, steps, guidance, shift), asked)
-    named = (asked.background >= 0).float().mean().item()
     return (f"held-out pairs {count} steps {steps} guidance {guidance:g} shift {shift:g}: colour {result.colour:.4f} "
-            f"shape {result.shape:.4f} relation {result.relation:.4f} background {result.background / named:.4f} "
+            f"shape {result.shape:.4f} relation {result.relation:.4f} background {result.background / says.float().mean().item():.4f} "
             f"all {1 - len(result.failures) / count:.4f}")
 
 
 def save(path: str, model: nn.Module) -> None:
     tensors = {name: value.to(torch.bfloat16) for name, value in model.state_dict().items()}
-    write_safetensors(path, tensors, {"format": "pt", "config": json.dumps(CONFIG), "vocabulary": json.dumps(VOCABULARY)})
+    metadata = {"format": "pt", "config": json.dumps(CONFIG), "vocabulary": json.dumps(VOCABULARY)}
+    write_safetensors(path, tensors, metadata)
 
 
 def draw_curve(path: str, log: list[str]) -> None:
@@ -122,8 +123,9 @@ def train(options: argparse.Namespace) -> None:
     ema = copy.deepcopy(model).requires_grad_(False).eval()
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim == 1]
-    optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": vectors, "weight_decay": 0.0}],
-                                  lr=options.lr, betas=BETAS, **({"fused": True} if device.type == "cuda" else {}))
+    groups = [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": vectors, "weight_decay": 0.0}]
+    fused = {"fused": True} if device.type == "cuda" else {}
+    optimizer = torch.optim.AdamW(groups, lr=options.lr, betas=BETAS, **fused)
     sampler = SceneSampler(device, options.seed)
     step, earlier = 0, 0.0  # `earlier`: seconds of the runs that this one resumes
     lines: list[str] = []
@@ -152,8 +154,8 @@ def train(options: argparse.Namespace) -> None:
         count = sum(p.numel() for p in model.parameters())
         table = sum(b.numel() for b in model.buffers())
         say(f"# {count} parameters + {table} position table; seed {options.seed}, batch {options.batch}, "
-            f"{options.steps} steps, lr {options.lr:g}, warm-up {options.warmup}, AdamW {BETAS}, weight decay {WEIGHT_DECAY}, "
-            f"clip {CLIP:g}, EMA {EMA_DECAY}, prompt dropout {DROPOUT}, t logit-normal({LOGIT_MEAN}, {LOGIT_STD}) "
+            f"{options.steps} steps, lr {options.lr:g}, warm-up {options.warmup}, AdamW {BETAS}, "
+            f"weight decay {WEIGHT_DECAY}, clip {CLIP:g}, EMA {EMA_DECAY}, prompt dropout {DROPOUT}, t logit-normal({LOGIT_MEAN}, {LOGIT_STD}) "
             f"+ {UNIFORM} uniform; PyTorch {torch.__version__}, "
             f"{torch.cuda.get_device_name() if device.type == 'cuda' else 'CPU'}, bfloat16 autocast")
     loss_of, painter = (torch.compile(flow_loss), torch.compile(render)) if options.compile else (flow_loss, render)

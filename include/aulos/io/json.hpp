@@ -7,7 +7,6 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include "aulos/core/config.hpp"
@@ -27,55 +26,63 @@ class Value {
   using Object = std::vector<std::pair<std::string, Value>>;
 
   Value() = default;
-  Value(std::same_as<bool> auto value) : data_(value) {}  // no pointer becomes true
-  Value(Index value) : data_(value) {}
-  Value(double value) : data_(value) {}
-  Value(std::string value) : data_(std::move(value)) {}
-  Value(Array value) : data_(std::move(value)) {}
-  Value(Object value) : data_(std::move(value)) {}
+  Value(std::same_as<bool> auto value) : kind_(Kind::boolean), integer_(value) {}  // no pointer becomes true
+  Value(Index value) : kind_(Kind::integer), integer_(value) {}
+  Value(double value) : kind_(Kind::number), number_(value) {}
+  Value(std::string value) : kind_(Kind::string), string_(std::move(value)) {}
+  Value(Array value) : kind_(Kind::array), array_(std::move(value)) {}
+  Value(Object value) : kind_(Kind::object), object_(std::move(value)) {}
 
-  bool is_null() const { return std::holds_alternative<std::monostate>(data_); }
-  bool is_bool() const { return std::holds_alternative<bool>(data_); }
-  bool is_int() const { return std::holds_alternative<Index>(data_); }
-  bool is_number() const { return is_int() || std::holds_alternative<double>(data_); }
-  bool is_string() const { return std::holds_alternative<std::string>(data_); }
-  bool is_array() const { return std::holds_alternative<Array>(data_); }
-  bool is_object() const { return std::holds_alternative<Object>(data_); }
+  bool is_null() const { return kind_ == Kind::null; }
+  bool is_bool() const { return kind_ == Kind::boolean; }
+  bool is_int() const { return kind_ == Kind::integer; }
+  bool is_number() const { return is_int() || kind_ == Kind::number; }
+  bool is_string() const { return kind_ == Kind::string; }
+  bool is_array() const { return kind_ == Kind::array; }
+  bool is_object() const { return kind_ == Kind::object; }
   const char* kind() const {
     constexpr const char* names[] = {"null",     "a boolean", "an integer", "a number",
                                      "a string", "an array",  "an object"};
-    return names[data_.index()];
+    return names[static_cast<int>(kind_)];
   }
 
   // bool, Index, double (from an integer too), std::string, Array, Object. ConfigError with `field` if it is another
   // kind; 2.0 is no integer.
   template <class T>
   T as(std::string_view field = "value") const {
-    if constexpr (std::is_same_v<T, double>) {
-      if (is_int()) return static_cast<double>(std::get<Index>(data_));
+    if constexpr (std::is_same_v<T, bool>) {
+      if (is_bool()) return integer_ != 0;
+    } else if constexpr (std::is_same_v<T, Index>) {
+      if (is_int()) return integer_;
+    } else if constexpr (std::is_same_v<T, double>) {
+      if (is_int()) return static_cast<double>(integer_);
+      if (is_number()) return number_;
+    } else if constexpr (std::is_same_v<T, std::string>) {
+      if (is_string()) return string_;
+    } else if constexpr (std::is_same_v<T, Array>) {
+      if (is_array()) return array_;
+    } else {
+      if (is_object()) return object_;
     }
-    if (const T* value = std::get_if<T>(&data_)) return *value;
     throw ConfigError("field " + quote(field) + ": expected " + expected_kind<T>() + ", got " + kind());
   }
 
   // The elements; ConfigError if it isn't an array.
   const Array& items(std::string_view field = "value") const {
-    if (const Array* array = std::get_if<Array>(&data_)) return *array;
+    if (is_array()) return array_;
     throw ConfigError("field " + quote(field) + ": expected an array, got " + kind());
   }
 
   // The members in the order written; ConfigError if it isn't an object.
   const Object& members(std::string_view field = "value") const {
-    if (const Object* object = std::get_if<Object>(&data_)) return *object;
+    if (is_object()) return object_;
     throw ConfigError("field " + quote(field) + ": expected an object, got " + kind());
   }
 
   // The member, nullptr if absent or if this isn't an object.
   const Value* find(std::string_view key) const {
-    if (const Object* object = std::get_if<Object>(&data_)) {
-      for (const auto& member : *object) {
-        if (member.first == key) return &member.second;
-      }
+    for (const auto& member : object_) {
+      if (member.first == key) return &member.second;
     }
     return nullptr;
   }
@@ -110,7 +117,14 @@ class Value {
       return "an object";
   }
 
-  std::variant<std::monostate, bool, Index, double, std::string, Array, Object> data_;
+  enum class Kind : std::uint8_t { null, boolean, integer, number, string, array, object };
+
+  Kind kind_ = Kind::null;
+  Index integer_ = 0;
+  double number_ = 0;
+  std::string string_;
+  Array array_;
+  Object object_;
 };
 
 namespace detail {
@@ -138,11 +152,13 @@ inline Value read_value(Reader& reader) {
     }
     case '"':
       return std::string(reader.string("a value"));
-    default:
+    default: {
       if (reader.accept_literal("true")) return true;
       if (reader.accept_literal("false")) return false;
       if (reader.accept_literal("null")) return {};
-      return std::visit([](auto number) { return Value(number); }, reader.number("a value"));
+      const Number number = reader.number("a value");
+      return number.is_integer ? Value(number.integer) : Value(number.real);
+    }
   }
 }
 

@@ -11,7 +11,6 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include "aulos/core/config.hpp"
@@ -36,6 +35,13 @@ inline std::optional<std::string_view> find_duplicate(std::vector<std::string_vi
   const auto twin = std::adjacent_find(names.begin(), names.end());
   return twin == names.end() ? std::nullopt : std::optional(*twin);
 }
+
+// A number as it was written: an integer that fits into Index, or a double.
+struct Number {
+  bool is_integer = false;
+  Index integer = 0;
+  double real = 0;
+};
 
 // Walks RFC 8259 text from front to back, in linear time and without a tree. The text must outlive the reader; strings
 // are views into it, or into the reader where they had escapes.
@@ -118,18 +124,18 @@ class Reader {
   }
 
   // An integer that fits is an Index, every other number a double; one beyond double's range is refused.
-  std::variant<Index, double> number(std::string_view what) {
+  Number number(std::string_view what) {
     const std::string_view token = number_token(what);
     const char* const end = token.data() + token.size();
     Index integer = 0;
     const auto whole = std::from_chars(token.data(), end, integer);
-    if (whole.ec == std::errc() && whole.ptr == end && token != "-0") return integer;
+    if (whole.ec == std::errc() && whole.ptr == end && token != "-0") return {true, integer, 0};
     double real = 0;
     const auto fraction = std::from_chars(token.data(), end, real);
     if (fraction.ec != std::errc() || fraction.ptr != end) {
       fail_at(at_ - token.size(), "number out of range of double: " + printable(token, 40));
     }
-    return real;
+    return {false, 0, real};
   }
 
   bool accept_literal(std::string_view literal) {

@@ -58,8 +58,8 @@ class Centered {
 
   simd::Batch<T> operator()(simd::Batch<T> x) const noexcept {
     if constexpr (kCentering == Centering::none) return x * factor_;
-    if constexpr (simd::has_fma) return simd::fma(x, factor_, hi_) + lo_;
-    return ((x + hi_) + lo_) * factor_;
+    if constexpr (simd::has_fma) return simd::in_order(simd::fma(x, factor_, hi_)) + lo_;
+    return (simd::in_order(x + hi_) + lo_) * factor_;
   }
 
  private:

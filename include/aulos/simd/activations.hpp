@@ -77,7 +77,7 @@ struct TanhGate {
   // 0 <= a <= cut
   explicit TanhGate(V a) noexcept : a_(a), square_(two_product(a, a)) {
     const TwoTerms<V> product = two_product(square_.hi, V(C::k1));
-    const V w = V(C::k0) + product.hi;
+    const V w = in_order(V(C::k0) + product.hi);
     const V rest = fma(square_.hi, V(C::k1_rest), fma(square_.lo, V(C::k1), V(C::k0_rest)));
     const V w_lo = ((product.hi - (w - V(C::k0))) + product.lo) + rest;
     const ExpParts<V> e = exp_parts_of_product(-a, w, -(a * w_lo));

@@ -136,12 +136,35 @@ using Bits = typename detail::VecTraits<V>::Bits;
 
 // ---- arithmetic
 
+// x itself; under -ffast-math no addition is moved across it. What stands in the place of brackets that matter.
+template <Vec V>
+inline V in_order(V x) noexcept {
+#if defined(__FAST_MATH__) && (defined(__GNUC__) || defined(__clang__))
+#if defined(__AVX512F__)
+#define AULOS_VECTOR_REGISTER "+v"
+#elif defined(__aarch64__)
+#define AULOS_VECTOR_REGISTER "+w"
+#else
+#define AULOS_VECTOR_REGISTER "+x"
+#endif
+  if constexpr (std::is_same_v<V, Lane<V>>) {
+    asm("" : AULOS_VECTOR_REGISTER(x));
+  } else {
+    auto vector = static_cast<typename V::Native::register_type>(x.native());
+    asm("" : AULOS_VECTOR_REGISTER(vector));
+    x = V(vector);
+  }
+#undef AULOS_VECTOR_REGISTER
+#endif
+  return x;
+}
+
 // a * b + c, rounded once wherever the instruction set can (xsimd 8.1 has that for AVX2 and NEON doubles only).
 template <Vec V>
 inline V fma(V a, V b, V c) noexcept {
   if constexpr (std::is_same_v<V, Lane<V>>) {
     if constexpr (has_fma) return std::fma(a, b, c);
-    return a * b + c;
+    return in_order(a * b + c);
 #if defined(__AVX512F__)
   } else if constexpr (std::is_same_v<V, Batch<float>>) {
     return V(_mm512_fmadd_ps(a.native(), b.native(), c.native()));
@@ -154,7 +177,7 @@ inline V fma(V a, V b, V c) noexcept {
     return V(vfmaq_f64(c.native(), a.native(), b.native()));
 #else
   } else {
-    return xsimd::fma(a.native(), b.native(), c.native());
+    return in_order(V(xsimd::fma(a.native(), b.native(), c.native())));
 #endif
   }
 }

@@ -45,13 +45,13 @@ struct TwoTerms {
 // a * b as hi + lo; without a fused multiply-add by splitting each factor into halves.
 template <Vec V>
 inline TwoTerms<V> two_product(V a, V b) noexcept {
-  const V hi = a * b;
+  const V hi = in_order(a * b);
   if constexpr (has_fma) {
     return {hi, fma(a, b, -hi)};
   } else {
     constexpr int cut = sizeof(Lane<V>) == 4 ? 12 : 27;
-    const V a_hi = from_bits<V>((to_bits(a) >> cut) << cut), a_lo = a - a_hi;
-    const V b_hi = from_bits<V>((to_bits(b) >> cut) << cut), b_lo = b - b_hi;
+    const V a_hi = from_bits<V>((to_bits(a) >> cut) << cut), a_lo = in_order(a - a_hi);
+    const V b_hi = from_bits<V>((to_bits(b) >> cut) << cut), b_lo = in_order(b - b_hi);
     return {hi, ((a_hi * b_hi - hi) + a_hi * b_lo + a_lo * b_hi) + a_lo * b_lo};
   }
 }
@@ -137,7 +137,7 @@ inline ExpParts<V> exp_parts_of_product(V a, V b, V c = V(Lane<V>(0))) noexcept 
     r = fma(a, b, -(n * V(C::ln2_hi)));  // n ln2_hi is exact
   } else {
     const TwoTerms<V> product = two_product(a, b);
-    r = (product.hi - n * V(C::ln2_hi)) + product.lo;
+    r = in_order(product.hi - n * V(C::ln2_hi)) + product.lo;
   }
   return {horner(fnma(n, V(C::ln2_lo), r) + c, C::p), n};
 }

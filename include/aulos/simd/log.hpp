@@ -78,7 +78,7 @@ inline V log(V x) noexcept {
 template <Vec V>
 inline V log1p_unit(V x) noexcept {
   const V one(Lane<V>(1));
-  const V u = one + x;
+  const V u = in_order(one + x);
   return simd::log(u) + (x - (u - one)) / u;
 }
 
