@@ -3,7 +3,7 @@
 
 Every pixel gets the nearest of the eight colours; the most frequent colour of the frame is the background. An object is
 a 4-connected region of one other colour with at least MIN_INTERIOR pixels whose four neighbours belong to it (which
-drops the mixed colours along edges), holes filled. Its shape is the one whose ideal picture, of equal area and centroid,
+drops the mixed colours along edges), holes filled. Its shape is the one whose ideal picture of equal area and centroid
 overlaps it best. Objects found are matched with the objects asked for so that most attributes agree. A relation holds
 if exactly two objects were found and their centroids (or, for `inside`, the regions) lie as asked.
 """

@@ -25,9 +25,9 @@ from shapes_scenes import BOS, MAX_TOKENS, PAD, SIDE, VOCABULARY
 
 CONFIG = {
     "transformer": {
-        "sample_size": SIDE, "patch_size": 4, "in_channels": 3, "out_channels": 3, "num_layers": 6, "attention_head_dim": 32,
-        "num_attention_heads": 4, "joint_attention_dim": 96, "caption_projection_dim": 128, "pooled_projection_dim": 96,
-        "pos_embed_max_size": 16, "dual_attention_layers": [], "qk_norm": "rms_norm"},
+        "sample_size": SIDE, "patch_size": 4, "in_channels": 3, "out_channels": 3, "num_layers": 6,
+        "attention_head_dim": 32, "num_attention_heads": 4, "joint_attention_dim": 96, "caption_projection_dim": 128,
+        "pooled_projection_dim": 96, "pos_embed_max_size": 16, "dual_attention_layers": [], "qk_norm": "rms_norm"},
     "text_encoder": {
         "vocab_size": len(VOCABULARY), "max_position_embeddings": MAX_TOKENS, "hidden_size": 96, "num_hidden_layers": 2,
         "num_attention_heads": 3, "intermediate_size": 384, "hidden_act": "gelu_tanh", "layer_norm_eps": 1e-5,

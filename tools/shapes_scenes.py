@@ -13,7 +13,7 @@ is held out, and never drawn in training, if the 64-bit FNV-1a hash of its UTF-8
 Tokens: MAX_TOKENS = 16 ids: <bos>, one id per word (articles included, "left of" is two words), then <pad>.
 The empty prompt (classifier-free guidance) is <bos> and 15 <pad>. No mask is ever applied.
 
-Picture: 64x64 RGB; a byte b stands for b / 127.5 - 1. Pixel (row r, column c) covers [c, c+1] x [r, r+1], y points down.
+Picture: 64x64 RGB; a byte b stands for b / 127.5 - 1. Pixel (row r, column c) covers [c, c+1] x [r, r+1], y is down.
 Edges are smoothed by 4x4 samples a pixel. Painting order: background, second object, first object.
 Shapes about their centre, of radius R; |x|, |y| <= E = 1.15 R for all:
     circle    x^2 + y^2 <= R^2
@@ -23,7 +23,7 @@ Shapes about their centre, of radius R; |x|, |y| <= E = 1.15 R for all:
     cross     |x| <= 0.4 R, |y| <= 1.05 R, or the same with x and y exchanged
 Radii are uniform in ALONE, BESIDE or OUTER. The inner object of `inside` has R = f min((rho R_outer - 1.5) / kappa,
 0.55 R_outer), f uniform in INNER, rho the outer's INSCRIBED and kappa the inner's CIRCUMSCRIBED radius at R = 1, and
-the two anchors coincide; the anchor is the centre, for the triangle (0, 0.3125 R). Everything stays 1 pixel off the frame.
+the two anchors coincide; the anchor is the centre, for the triangle (0, 0.3125 R). All stay 1 pixel off the frame.
 Beside each other along the relation's axis: gap in [2, min(10, what is free)], the pair anywhere; across it: a common
 coordinate and up to 3 pixels each. Colours, shapes, relations, sizes and backgrounds are uniform over what is allowed.
 """

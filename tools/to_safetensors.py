@@ -3,7 +3,7 @@
 
     to_safetensors.py model.pth -o model.safetensors
     to_safetensors.py run.ckpt --key state_dict -o model.safetensors     (a wrapped state dict; nested: --key ema.model)
-    to_safetensors.py encoder=a.ckpt masknet=b.ckpt decoder=c.ckpt -o all.safetensors     (names become encoder.NAME, ...)
+    to_safetensors.py encoder=a.ckpt masknet=b.ckpt decoder=c.ckpt -o all.safetensors   (names become encoder.NAME, ...)
 Files are read with weights_only=True: no code in them runs. A tensor shared by several names is written under each.
 """
 import argparse
@@ -12,8 +12,9 @@ import os
 
 import torch
 
-CODES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn",
-         "F8_E5M2": "float8_e5m2", "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool"}
+CODES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
+         "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool", "F8_E4M3": "float8_e4m3fn",
+         "F8_E5M2": "float8_e5m2"}
 DTYPES = {getattr(torch, name): code for code, name in CODES.items() if hasattr(torch, name)}
 
 
@@ -41,8 +42,7 @@ def write_safetensors(path: str, tensors: dict[str, torch.Tensor], metadata: dic
 
 def read_checkpoint(path: str, key: str) -> dict[str, torch.Tensor]:
     try:
-        with open(path, "rb") as file:
-            state = torch.load(file, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many types on foreign bytes
         reason = str(error).split("WeightsUnpickler error: ")[-1].strip() or type(error).__name__
         raise ValueError(f"{path}: cannot be read as plain tensors: {reason.splitlines()[0]}") from None

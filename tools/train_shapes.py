@@ -4,7 +4,7 @@
     train_shapes.py --steps 18000 --output examples/weights/shapes.safetensors --log docs/training/shapes_log.txt
                     --curve docs/training/shapes_loss.svg [--state FILE --minutes 9]
 With --minutes, training stops early and writes --state; the same command then resumes it. The committed weights are two
-such trainings, the second with --init (the weights of the first) --seed 21 --lr 1.5e-3.
+such trainings: the second had --init (the weights of the first) --seed 21 --lr 1.5e-3 --stop 8500.
 
 Rectified flow: x_t = (1 - t) x0 + t noise, the target is noise - x0, mean squared error, t logit-normal (LOGIT_MEAN,
 LOGIT_STD) mixed with UNIFORM uniform draws; a tenth of the prompts is emptied for guidance. AdamW, cosine schedule,
@@ -72,7 +72,8 @@ def evaluate(model: ShapesModel, count: int, steps: int, guidance: float, shift:
     asked = scenes._replace(background=torch.where(says, scenes.background, -1))
     result = score(sample(model, ids, noise, steps, guidance, shift), asked)
     return (f"held-out pairs {count} steps {steps} guidance {guidance:g} shift {shift:g}: colour {result.colour:.4f} "
-            f"shape {result.shape:.4f} relation {result.relation:.4f} background {result.background / says.float().mean().item():.4f} "
+            f"shape {result.shape:.4f} relation {result.relation:.4f} "
+            f"background {result.background / says.float().mean().item():.4f} "
             f"all {1 - len(result.failures) / count:.4f}")
 
 
@@ -155,13 +156,14 @@ def train(options: argparse.Namespace) -> None:
         table = sum(b.numel() for b in model.buffers())
         say(f"# {count} parameters + {table} position table; seed {options.seed}, batch {options.batch}, "
             f"{options.steps} steps, lr {options.lr:g}, warm-up {options.warmup}, AdamW {BETAS}, "
-            f"weight decay {WEIGHT_DECAY}, clip {CLIP:g}, EMA {EMA_DECAY}, prompt dropout {DROPOUT}, t logit-normal({LOGIT_MEAN}, {LOGIT_STD}) "
-            f"+ {UNIFORM} uniform; PyTorch {torch.__version__}, "
+            f"weight decay {WEIGHT_DECAY}, clip {CLIP:g}, EMA {EMA_DECAY}, prompt dropout {DROPOUT}, "
+            f"t logit-normal({LOGIT_MEAN}, {LOGIT_STD}) + {UNIFORM} uniform; PyTorch {torch.__version__}, "
             f"{torch.cuda.get_device_name() if device.type == 'cuda' else 'CPU'}, bfloat16 autocast")
+    end = options.stop or options.steps
     loss_of, painter = (torch.compile(flow_loss), torch.compile(render)) if options.compile else (flow_loss, render)
 
     total, since, reported = torch.zeros((), device=device), time.time(), step
-    while step < options.steps:
+    while step < end:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, options)
         inputs = draw_batch(sampler, options.batch, painter)
@@ -177,7 +179,7 @@ def train(options: argparse.Namespace) -> None:
             torch._foreach_mul_(list(ema.parameters()), decay)
             torch._foreach_add_(list(ema.parameters()), list(model.parameters()), alpha=1 - decay)
         total += loss.detach()
-        if step % options.report == 0 or step == options.steps:
+        if step % options.report == 0 or step == end:
             mean = total.item() / (step - reported)
             rate = options.batch * (step - reported) / (time.time() - since)
             say(f"step {step} loss {mean:.5f} grad {norm.item():.3f} lr {learning_rate(step - 1, options):.2e} "
@@ -186,8 +188,8 @@ def train(options: argparse.Namespace) -> None:
             since, reported = time.time(), step
             if not math.isfinite(mean):
                 raise SystemExit("the loss is not finite")
-            stop = options.minutes and time.time() - begin > 60 * options.minutes and step < options.steps
-            if stop or step == options.steps or step % options.evaluate == 0:
+            stop = options.minutes and time.time() - begin > 60 * options.minutes and step < end
+            if stop or step == end or step % options.evaluate == 0:
                 say(evaluate(ema, options.score, CONFIG["steps"], CONFIG["guidance"], CONFIG["scheduler"]["shift"]))
                 save(options.output, ema)
                 draw_curve(options.curve, lines)
@@ -219,6 +221,7 @@ def main() -> None:
     parser.add_argument("--curve", default="docs/training/shapes_loss.svg")
     parser.add_argument("--init", default="", help="start from these weights and continue their log")
     parser.add_argument("--state", default="", help="where an interrupted run is kept")
+    parser.add_argument("--stop", type=int, default=0, help="end at this step of the schedule, a multiple of --report")
     parser.add_argument("--minutes", type=float, default=0, help="stop, and write --state, after this long")
     parser.add_argument("--no-compile", dest="compile", action="store_false")
     parser.add_argument("--grid", type=lambda s: [tuple(map(float, item.split(","))) for item in s.split()],

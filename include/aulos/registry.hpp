@@ -176,7 +176,7 @@ class Case {
   }
 
   CaseValues gradient(const AnyTensor<float>& x) {
-    const AnyTensor<float> g = tape_->gradient(tape_->ghost(x));
+    const AnyTensor<float> g = tape_->gradient(x);
     if (!g.empty()) return values(g);
     CaseValues zero;
     for (int axis = 0; axis < x.rank(); ++axis) zero.shape.push_back(x.extent(axis));

@@ -326,7 +326,7 @@ TEST(Context, CapturesValuesByName) {
   EXPECT_EQ(doubles[0].name, "blocks.1/dense:x");
   context.start_capture("");
   dense(x);
-  EXPECT_EQ(context.stop_capture<float>().at(0).name, "dense:x");  // without a scope
+  EXPECT_EQ(context.stop_capture<float>().at(0).name, "/dense:x");  // without a scope
   context.start_capture("/dense");  // left running: what is kept must not keep the pool alive in a knot
   const Scope scope(context.scopes(), "s");
   dense(x.slice(1, 0, 2));

@@ -206,15 +206,19 @@ TEST(LinearOps, Records) {
     return results(linear(x, w, bias));
   });
   Context context;
+  Case<float> c(context);
+  const auto x = c.in<3>(Shape<3>{2, 3, 5}, 1);
+  const auto bias = c.in<1>(Shape<1>{7}, 2);
+  const auto gate = c.in<2>(Shape<2>{2, 7}, 3);
+  auto residual = c.in<3>(Shape<3>{2, 3, 7}, 4);
   const aulos::Scope block(context.scopes(), "blocks", 3);
   context.start_profile();
   context.start_capture("linear_residual");
-  Case<float> c(context);
-  all_of(c, Shape<3>{2, 3, 5}, w);
+  linear_residual(x, w, bias, gate, std::move(residual));
   const auto records = context.stop_profile();
-  ASSERT_EQ(records.size(), 3u);
-  EXPECT_EQ(std::string(records[2].operation), "linear_residual");
-  EXPECT_EQ(records[2].flops, 2.0 * 6 * 7 * 5);
+  ASSERT_EQ(records.size(), 1u);
+  EXPECT_EQ(std::string(records[0].operation), "linear_residual");
+  EXPECT_EQ(records[0].flops, 2.0 * 6 * 7 * 5);
   std::vector<std::string> names;
   for (const auto& each : context.stop_capture<float>()) names.push_back(each.name);
   const std::string op = "blocks.3/linear_residual";
@@ -229,7 +233,6 @@ TEST(LinearOps, AreForInferenceOnceTheWeightIsPacked) {
   auto x = context.zeros<float>(Shape<2>{3, 5});
   EXPECT_EQ(linear(x, w).shape(), (Shape<2>{3, 7}));  // nobody asks for a gradient
   tape.watch(x);
-  expect_errors({});
   try {
     linear(x, w);
     ADD_FAILURE();

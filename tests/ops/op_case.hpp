@@ -83,10 +83,11 @@ Tensor<T, Rank> make(Context& context, const Shape<Rank>& shape, Layout layout,
       x = context.empty<T>(outer).slice(Rank - 1, 2, 2 + shape[Rank - 1]);
       break;
     case Layout::exchanged: {
-      constexpr int second = Rank < 2 ? 0 : Rank - 2;
-      std::swap(outer[0], outer[second]);
+      constexpr int second = Rank < 2 ? 0 : Rank - 2;  // heads: tokens and heads exchanged
+      constexpr int first = Rank < 4 ? 0 : Rank - 3;
+      std::swap(outer[first], outer[second]);
       Shape<Rank> order{};
-      for (int axis = 0; axis < Rank; ++axis) order[axis] = axis == 0 ? second : axis == second ? 0 : axis;
+      for (int axis = 0; axis < Rank; ++axis) order[axis] = axis == first ? second : axis == second ? first : axis;
       x = context.empty<T>(outer).permute_leading(order);
       break;
     }

@@ -4,7 +4,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <thread>
 #include <type_traits>
@@ -104,7 +103,7 @@ class Context {
   template <Element T, int Rank>
   Tensor<T, Rank> from(const Shape<Rank>& shape, const T* values) {
     Tensor<T, Rank> x = empty<T, Rank>(shape);
-    if (!dry() && x.count() > 0) std::memcpy(x.mutable_data(), values, static_cast<std::size_t>(x.count()) * sizeof(T));
+    fill_each(x, [values](Index i) { return values[i]; });
     return x;
   }
 

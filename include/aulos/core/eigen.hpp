@@ -67,23 +67,25 @@ concept EigenTensorExpression = decltype(eigen_tensor_test(static_cast<const std
 template <class T, int Rank, class E, class Place, class Device = Eigen::DefaultDevice>
 void evaluate_eigen(const E& expression, Place&& place) {
   using Traits = Eigen::internal::traits<E>;
-  static_assert(Traits::NumDimensions == Rank, "the Eigen tensor has another rank than the aulos tensor it becomes");
-  static_assert(std::is_same_v<std::remove_const_t<typename Traits::Scalar>, T>,
-                "the Eigen tensor has another scalar type; use .template cast<T>()");
-  const Device device{};
-  const Eigen::TensorEvaluator<const E, Device> evaluator(expression, device);
-  Index extents[Rank];
-  for (int axis = 0; axis < Rank; ++axis)
-    extents[axis] = static_cast<Index>(evaluator.dimensions()[static_cast<std::size_t>(axis)]);
-  T* out = place(static_cast<const Index*>(extents));
-  if (out == nullptr) return;
-  auto map = eigen_tensor_map<T, Rank>(out, extents);
-  if constexpr (Traits::Layout == 1) {
-    map = expression;
-  } else {  // column-major: the same elements under reversed axes
-    typename EigenTensorMap<int, Rank>::Dimensions reversed;
-    for (int axis = 0; axis < Rank; ++axis) reversed[static_cast<std::size_t>(axis)] = Rank - 1 - axis;
-    map = expression.swap_layout().shuffle(reversed);
+  constexpr bool same_rank = Traits::NumDimensions == Rank;
+  constexpr bool same_type = std::is_same_v<std::remove_const_t<typename Traits::Scalar>, T>;
+  static_assert(same_rank, "the Eigen tensor has another rank than the aulos tensor it becomes");
+  static_assert(same_type, "the Eigen tensor has another scalar type; use .template cast<T>()");
+  if constexpr (same_rank && same_type) {  // no further errors
+    const Device device{};
+    const Eigen::TensorEvaluator<const E, Device> evaluator(expression, device);
+    Index extents[Rank];
+    for (int axis = 0; axis < Rank; ++axis)
+      extents[axis] = static_cast<Index>(evaluator.dimensions()[static_cast<std::size_t>(axis)]);
+    T* out = place(static_cast<const Index*>(extents));
+    auto map = eigen_tensor_map<T, Rank>(out, extents);
+    if constexpr (Traits::Layout == 1) {
+      map = expression;
+    } else {  // column-major: the same elements under reversed axes
+      typename EigenTensorMap<int, Rank>::Dimensions reversed;
+      for (int axis = 0; axis < Rank; ++axis) reversed[static_cast<std::size_t>(axis)] = Rank - 1 - axis;
+      map = expression.swap_layout().shuffle(reversed);
+    }
   }
 }
 

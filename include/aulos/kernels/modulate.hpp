@@ -46,17 +46,18 @@ void modulate_backward(Threads threads, Index rows, Index columns, Rows<const T>
   if (gx) modulate<T>(threads, rows, columns, gy, scale, {}, gx);
 }
 
-// y = x + gate f. y may be x or f. What closes every branch of an adaLN block.
+// y = x + gate f; an absent gate is 1. y may be x or f. What closes every branch of an adaLN block.
 template <class T>
 void gated_residual(Threads threads, Index rows, Index columns, Rows<const T> x, SharedRows<const T> gate,
                     Rows<const T> f, Rows<T> y) {
   detail::for_rows(threads, rows, columns, [&](Index row) {
     const T* from = x[row];
-    const T* a = gate[row];
+    const T* a = gate ? gate[row] : nullptr;
     const T* branch = f[row];
     T* to = y[row];
     simd::for_lanes<T>(columns, [&](Index i, auto part) {
-      part.store(to + i, simd::fma(part.load(a + i), part.load(branch + i), part.load(from + i)));
+      const simd::Batch<T> base = part.load(from + i), b = part.load(branch + i);
+      part.store(to + i, a != nullptr ? simd::fma(part.load(a + i), b, base) : base + b);
     });
   });
 }

@@ -79,7 +79,7 @@ struct TanhGate {
     const TwoTerms<V> product = two_product(square_.hi, V(C::k1));
     const V w = in_order(V(C::k0) + product.hi);
     const V rest = fma(square_.hi, V(C::k1_rest), fma(square_.lo, V(C::k1), V(C::k0_rest)));
-    const V w_lo = ((product.hi - (w - V(C::k0))) + product.lo) + rest;
+    const V w_lo = ((product.hi - in_order(w - V(C::k0))) + product.lo) + rest;
     const ExpParts<V> e = exp_parts_of_product(-a, w, -(a * w_lo));
     decay = e.mantissa * pow2(e.exponent);
   }

@@ -79,7 +79,7 @@ template <Vec V>
 inline V log1p_unit(V x) noexcept {
   const V one(Lane<V>(1));
   const V u = in_order(one + x);
-  return simd::log(u) + (x - (u - one)) / u;
+  return simd::log(u) + (x - in_order(u - one)) / u;
 }
 
 }  // namespace aulos::inline AULOS_ISA::simd

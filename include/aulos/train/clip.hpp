@@ -36,7 +36,7 @@ template <nn::Module M>
 double gradient_norm(const M& model, const GradTape& tape) {
   double sum = 0;
   nn::for_each_parameter(model, [&](const auto& p) {
-    const auto g = tape.gradient(tape.ghost(p.any()));
+    const auto g = tape.gradient(p.any());
     if (g.empty()) return;
     using T = std::remove_cvref_t<decltype(*g.data())>;
     const double square = kernels::total_sum<T>(g.data(), g.data(), g.count());
@@ -55,7 +55,7 @@ double clip_gradient_norm(const M& model, GradTape& tape, double max_norm) {
   const double factor = max_norm / (norm + 1e-6);
   if (!(factor < 1)) return norm;
   nn::for_each_parameter(model, [&](const auto& p) {
-    const auto g = tape.gradient(tape.ghost(p.any()));
+    const auto g = tape.gradient(p.any());
     if (g.empty()) return;
     using T = std::remove_cvref_t<decltype(*g.data())>;
     tape.context().run("clip", cost_per_element<T>(g.count(), 1, 2), [&](Threads threads) {

@@ -39,7 +39,7 @@ void for_each_gradient(M& model, const GradTape& tape, std::vector<Moments<T>>& 
     if (at == state.size()) state.push_back({p.name, {}, {}});
     if (state[at].name != p.name)
       throw Error("optimizer: the model has " + p.name + " where the optimizer's state has " + state[at].name);
-    const AnyTensor<T> gradient = tape.gradient(tape.ghost(p.any()));
+    const AnyTensor<T> gradient = tape.gradient(p.any());
     if (!gradient.empty()) f(p, gradient, state[at]);
   });
 }

@@ -1,0 +1,204 @@
+#include "aulos/kernels/elementwise.hpp"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "kernels/sweep.hpp"
+
+namespace {
+
+using namespace aulos_test;
+using aulos::Dims;
+namespace kernels = aulos::kernels;
+
+template <class T>
+class ElementwiseKernel : public ::testing::Test {};
+using Types = ::testing::Types<float, double>;
+TYPED_TEST_SUITE(ElementwiseKernel, Types);
+
+template <class T>
+std::vector<T> numbers(std::size_t count, std::uint64_t seed) {
+  std::vector<T> x(count);
+  for (std::size_t i = 0; i < count; ++i) x[i] = static_cast<T>(2 * noise(seed, i) + (noise(seed, i) < 0 ? -0.5 : 0.5));
+  return x;
+}
+
+Index offset(const Dims& dims, const Dims& extents, Index flat) {
+  Index at = 0;
+  for (int axis = extents.rank - 1; axis >= 0; --axis) {
+    at += flat % extents.extent[axis] * dims.stride[axis];
+    flat /= extents.extent[axis];
+  }
+  return at;
+}
+
+// y against the same operation in double, rounded: one operation of IEEE arithmetic is exact up to its rounding.
+template <class T, class F>
+void check(const std::vector<T>& a, const Dims& da, const std::vector<T>& b, const Dims& db, const Dims& dy, F f,
+           int threads = 1) {
+  constexpr std::size_t guard = 4;
+  aulos::ThreadTeam team(threads);
+  const Index count = dy.count();
+  std::vector<T> y(static_cast<std::size_t>(count) + 2 * guard, T(-7));
+  kernels::binary<T>(team.threads(), a.data(), da, b.data(), db, y.data() + guard, dy, f);
+  for (Index i = 0; i < count; ++i) {
+    const T want = static_cast<T>(f(static_cast<double>(a[static_cast<std::size_t>(offset(da, dy, i))]),
+                                    static_cast<double>(b[static_cast<std::size_t>(offset(db, dy, i))])));
+    ASSERT_EQ(y[guard + static_cast<std::size_t>(i)], want) << aulos::to_string(dy) << " at " << i;
+  }
+  for (std::size_t i = 0; i < guard; ++i) {
+    ASSERT_EQ(y[i], T(-7));
+    ASSERT_EQ(y[y.size() - 1 - i], T(-7));
+  }
+}
+
+template <class T, class Body>
+void for_operations(Body body) {
+  body(kernels::Add{});
+  body(kernels::Subtract{});
+  body(kernels::Multiply{});
+  body(kernels::Divide{});
+}
+
+TYPED_TEST(ElementwiseKernel, EveryLength) {
+  using T = TypeParam;
+  for (Index length = 0; length <= 2 * aulos::simd::lanes<T> + 1; ++length) {
+    const std::vector<T> a = numbers<T>(64, 1), b = numbers<T>(64, 2);
+    const Dims dims = aulos::dense_dims({length});
+    for_operations<T>([&](auto f) { check(a, dims, b, dims, dims, f); });
+  }
+}
+
+// Every choice of axes that either operand repeats, of ranks 1 to 4 with the fourth axis at both ends of a batch.
+TYPED_TEST(ElementwiseKernel, EveryBroadcast) {
+  using T = TypeParam;
+  const std::vector<T> a = numbers<T>(2000, 3), b = numbers<T>(2000, 4);
+  for (const Index last : {1, 5, 19}) {
+    const Dims y = aulos::dense_dims({2, 3, 1, last});
+    const auto keep = [&](unsigned kept) {
+      Dims dims = y;
+      Index step = 1;
+      for (int axis = 3; axis >= 0; --axis) {
+        const bool whole = (kept >> axis & 1) != 0;
+        dims.stride[axis] = whole ? step : 0;
+        if (whole) step *= y.extent[axis];
+      }
+      return dims;
+    };
+    for (unsigned of_a = 0; of_a < 16; ++of_a)
+      for (unsigned of_b = 0; of_b < 16; ++of_b) check(a, keep(of_a), b, keep(of_b), y, kernels::Subtract{});
+  }
+}
+
+TYPED_TEST(ElementwiseKernel, ViewsOfEveryRank) {
+  using T = TypeParam;
+  const std::vector<T> a = numbers<T>(4000, 5), b = numbers<T>(4000, 6);
+  for (int rank = 1; rank <= aulos::max_rank; ++rank) {
+    Dims y, da;
+    y.rank = da.rank = rank;
+    Index step = 1;
+    for (int axis = rank - 1; axis >= 0; --axis) {
+      y.extent[axis] = da.extent[axis] = axis == rank - 1 ? 5 : 1 + axis % 3;
+      da.stride[axis] = step;
+      step = step * y.extent[axis] + 2;  // a gap behind every axis
+    }
+    y.make_dense();
+    for_operations<T>([&](auto f) { check(a, da, b, y, y, f); });
+    for_operations<T>([&](auto f) { check(a, y, b, da, y, f); });
+  }
+}
+
+TYPED_TEST(ElementwiseKernel, LargeOnAnyThreads) {
+  using T = TypeParam;
+  const std::vector<T> a = numbers<T>(50003, 7), b = numbers<T>(50003, 8);
+  for (const int threads : {1, 2, 3}) {
+    check(a, aulos::dense_dims({50003}), b, aulos::dense_dims({50003}), aulos::dense_dims({50003}), kernels::Divide{},
+          threads);
+    Dims column = aulos::dense_dims({700, 61});
+    column.stride[0] = 1;
+    column.stride[1] = 0;
+    check(a, aulos::dense_dims({700, 61}), b, column, aulos::dense_dims({700, 61}), kernels::Multiply{}, threads);
+  }
+}
+
+TYPED_TEST(ElementwiseKernel, InPlace) {
+  using T = TypeParam;
+  std::vector<T> a = numbers<T>(37, 9);
+  const std::vector<T> before = a, b = numbers<T>(37, 10);
+  const Dims dims = aulos::dense_dims({37});
+  kernels::binary<T>(aulos::Threads::serial(), a.data(), dims, b.data(), dims, a.data(), dims, kernels::Subtract{});
+  for (std::size_t i = 0; i < 37; ++i) EXPECT_EQ(a[i], before[i] - b[i]);
+}
+
+TYPED_TEST(ElementwiseKernel, NonFiniteNumbers) {
+  using T = TypeParam;
+  constexpr T inf = std::numeric_limits<T>::infinity();
+  for (const Index length : {1, 3, 40}) {
+    const std::size_t n = static_cast<std::size_t>(length);
+    const std::vector<T> zero(n, T(0)), infinite(n, inf), one(n, T(1));
+    std::vector<T> y(n);
+    const Dims d = aulos::dense_dims({length});
+    const auto run = [&](const std::vector<T>& a, const std::vector<T>& b, auto f) {
+      kernels::binary<T>(aulos::Threads::serial(), a.data(), d, b.data(), d, y.data(), d, f);
+      return y[n - 1];
+    };
+    EXPECT_TRUE(std::isnan(run(infinite, infinite, kernels::Subtract{})));
+    EXPECT_TRUE(std::isnan(run(zero, infinite, kernels::Multiply{})));
+    EXPECT_TRUE(std::isnan(run(zero, zero, kernels::Divide{})));
+    EXPECT_EQ(run(one, zero, kernels::Divide{}), inf);
+    EXPECT_EQ(run(one, infinite, kernels::Add{}), inf);
+  }
+}
+
+// One to four terms over every length and across pieces; y may be a term.
+TYPED_TEST(ElementwiseKernel, LinearCombinations) {
+  using T = TypeParam;
+  using Term = kernels::Term<T>;
+  constexpr double eps = std::numeric_limits<T>::epsilon();
+  for (const Index count : {0, 1, 3, 8, 17, 33, 16384, 16387, 40000}) {
+    const std::size_t n = static_cast<std::size_t>(count);
+    std::vector<std::vector<T>> x;
+    for (std::uint64_t t = 0; t < 4; ++t) x.push_back(numbers<T>(n + 1, 20 + t));
+    const T factor[4] = {T(0.3), T(-1.7), T(2), T(0)};
+    for (std::size_t terms = 0; terms <= 4; ++terms) {
+      std::vector<T> first;
+      for (const int threads : {1, 2, 3}) {
+        aulos::ThreadTeam team(threads);
+        std::vector<T> y(n + 2, T(-7));
+        std::vector<Term> list;
+        for (std::size_t t = 0; t < terms; ++t) list.push_back({factor[t], x[t].data() + 1});
+        kernels::linear_combination<T>(team.threads(), list, T(0.25), y.data() + 1, count);
+        for (std::size_t i = 0; i < n; ++i) {
+          double want = 0.25;
+          for (std::size_t t = 0; t < terms; ++t)
+            want += static_cast<double>(factor[t]) * static_cast<double>(x[t][i + 1]);
+          ASSERT_NEAR(static_cast<double>(y[i + 1]), want, 16 * eps) << count << ' ' << terms << ' ' << i;
+        }
+        ASSERT_EQ(y[0], T(-7));
+        ASSERT_EQ(y[n + 1], T(-7));
+        if (threads == 1) first = y;
+        ASSERT_EQ(std::memcmp(y.data(), first.data(), y.size() * sizeof(T)), 0);
+      }
+    }
+    std::vector<T> y = x[0];
+    const std::array<Term, 2> in_place = {Term{T(1), y.data()}, Term{T(2), x[1].data()}};
+    kernels::linear_combination<T>(aulos::Threads::serial(), in_place, T(0), y.data(), count);
+    for (std::size_t i = 0; i < n; ++i)
+      ASSERT_NEAR(static_cast<double>(y[i]), static_cast<double>(x[0][i]) + 2 * static_cast<double>(x[1][i]), 16 * eps);
+  }
+}
+
+TYPED_TEST(ElementwiseKernel, ATermOfFactorOneIsExact) {
+  using T = TypeParam;
+  const std::vector<T> u = numbers<T>(37, 30), c = numbers<T>(37, 31);
+  const std::array<kernels::Term<T>, 2> terms = {kernels::Term<T>{T(0), u.data()}, kernels::Term<T>{T(1), c.data()}};
+  std::vector<T> y(37);
+  kernels::linear_combination<T>(aulos::Threads::serial(), terms, T(0), y.data(), 37);
+  EXPECT_EQ(y, c);
+}
+
+}  // namespace

@@ -1,0 +1,90 @@
+#include "aulos/kernels/embedding.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "kernels/sweep.hpp"
+
+namespace {
+
+using namespace aulos_test;
+namespace kernels = aulos::kernels;
+
+template <class T>
+class EmbeddingKernel : public ::testing::Test {};
+using Types = ::testing::Types<float, double>;
+TYPED_TEST_SUITE(EmbeddingKernel, Types);
+
+constexpr Index table_rows = 11;
+
+std::vector<std::int64_t> ids_of(Index count) {
+  std::vector<std::int64_t> ids;
+  for (Index i = 0; i < count; ++i) ids.push_back(i == 0 ? table_rows - 1 : i * i % table_rows);
+  return ids;
+}
+
+TYPED_TEST(EmbeddingKernel, GathersRows) {
+  using T = TypeParam;
+  const auto check = [](Index count, Index width, Index misalignment) {
+    const auto table = Matrix<T>::random(1, table_rows, width, misalignment);
+    const auto ids = ids_of(count);
+    for (const int threads : {1, 2, 3}) {
+      aulos::ThreadTeam team(threads);
+      std::vector<T> y(static_cast<std::size_t>(count * width) + 1, T(-7));
+      kernels::gather_rows<T>(team.threads(), table.row(0), table.stride(), ids.data(), count, width, y.data());
+      for (Index i = 0; i < count; ++i)
+        for (Index c = 0; c < width; ++c)
+          ASSERT_EQ(y[static_cast<std::size_t>(i * width + c)], table.at(ids[static_cast<std::size_t>(i)], c));
+      ASSERT_EQ(y.back(), T(-7));
+    }
+  };
+  sweep<T>([&](Index width, Index misalignment) { check(7, width, misalignment); });
+  check(0, 5, 0);
+  check(1, 1, 0);
+  check(900, 61, 0);
+  check(3, 20000, 0);
+}
+
+TYPED_TEST(EmbeddingKernel, AddsRowsBackInOrder) {
+  using T = TypeParam;
+  const auto check = [](Index count, Index width, std::int64_t skip) {
+    const auto ids = ids_of(count);
+    std::vector<T> gy(static_cast<std::size_t>(count * width));
+    for (std::size_t i = 0; i < gy.size(); ++i) gy[i] = static_cast<T>(noise(2, i));
+    const auto before = Matrix<T>::random(3, table_rows, width);
+    for (const int threads : {1, 2, 3}) {
+      aulos::ThreadTeam team(threads);
+      Matrix<T> table = before, want = before;
+      kernels::scatter_add_rows<T>(team.threads(), gy.data(), ids.data(), count, width, skip, table.row(0),
+                                   table.stride());
+      for (Index i = 0; i < count; ++i) {  // in the promised order, so to the bit
+        if (ids[static_cast<std::size_t>(i)] == skip) continue;
+        for (Index c = 0; c < width; ++c)
+          want.at(ids[static_cast<std::size_t>(i)], c) += gy[static_cast<std::size_t>(i * width + c)];
+      }
+      expect_same_bits(table, want);
+    }
+  };
+  for (const std::int64_t skip : {-1, 4}) {
+    for (const Index width : {0, 1, 3, 63, 64, 65, 200}) check(40, width, skip);
+    check(0, 5, skip);
+    check(1, 5, skip);
+    check(500, 130, skip);
+  }
+}
+
+TYPED_TEST(EmbeddingKernel, NaNStaysInItsRow) {
+  using T = TypeParam;
+  std::vector<T> gy(4 * 3, T(1));
+  gy[4] = std::numeric_limits<T>::quiet_NaN();
+  const std::int64_t ids[] = {0, 1, 2, 0};
+  std::vector<T> table(9, T(0));
+  kernels::scatter_add_rows<T>(aulos::Threads::serial(), gy.data(), ids, 4, 3, -1, table.data(), 3);
+  for (std::size_t i = 0; i < 9; ++i) EXPECT_EQ(std::isnan(table[i]), i == 4) << i;
+  EXPECT_EQ(table[0], T(2));
+}
+
+}  // namespace

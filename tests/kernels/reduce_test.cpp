@@ -1,0 +1,170 @@
+#include "aulos/kernels/reduce.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "kernels/sweep.hpp"
+
+namespace {
+
+using namespace aulos_test;
+namespace kernels = aulos::kernels;
+
+template <class T>
+class ReduceKernel : public ::testing::Test {
+ protected:
+  static constexpr double eps = std::numeric_limits<T>::epsilon();
+  static constexpr T inf = std::numeric_limits<T>::infinity();
+  static constexpr T nan = std::numeric_limits<T>::quiet_NaN();
+};
+using Types = ::testing::Types<float, double>;
+TYPED_TEST_SUITE(ReduceKernel, Types);
+
+TYPED_TEST(ReduceKernel, RowSums) {
+  using T = TypeParam;
+  const auto check = [](Index rows, Index columns, Index misalignment) {
+    const auto x = Matrix<T>::random(1, rows, columns, misalignment), z = Matrix<T>::random(2, rows, columns);
+    for (const bool product : {false, true}) {
+      std::vector<T> first;
+      for (const int threads : {1, 2, 3}) {
+        aulos::ThreadTeam team(threads);
+        std::vector<T> y(static_cast<std::size_t>(rows) + 1, T(-7));
+        kernels::row_sum<T>(team.threads(), x.row(0), x.stride(), product ? z.row(0) : nullptr, z.stride(), rows,
+                            columns, -0.5, y.data());
+        for (Index r = 0; r < rows; ++r) {
+          double want = 0, size = 1;
+          for (Index c = 0; c < columns; ++c) {
+            const double term = static_cast<double>(x.at(r, c)) * (product ? static_cast<double>(z.at(r, c)) : 1.0);
+            want += term;
+            size += std::fabs(term);
+          }
+          ASSERT_NEAR(static_cast<double>(y[static_cast<std::size_t>(r)]), -0.5 * want,
+                      std::max(2 * size * 1e-16, std::fabs(want) * std::numeric_limits<T>::epsilon()));
+        }
+        ASSERT_EQ(y.back(), T(-7));
+        if (threads == 1) first = y;
+        ASSERT_EQ(std::memcmp(y.data(), first.data(), y.size() * sizeof(T)), 0);
+      }
+    }
+  };
+  sweep<T>([&](Index columns, Index misalignment) { check(3, columns, misalignment); });
+  check(0, 5, 0);
+  check(700, 61, 1);
+  check(3, 20000, 0);
+}
+
+// 1 + 2^-40 repeated: a sum in float would lose what a sum in double keeps.
+TYPED_TEST(ReduceKernel, SumsAreInDouble) {
+  using T = TypeParam;
+  std::vector<T> x(4096, T(1));
+  x[0] = T(16777216);  // 2^24: adding 1 to it is lost in float
+  T sum = 0;
+  kernels::row_sum<T>(aulos::Threads::serial(), x.data(), 4096, nullptr, 0, 1, 4096, 1.0, &sum);
+  EXPECT_EQ(static_cast<double>(sum), static_cast<double>(static_cast<T>(16777216.0 + 4095)));
+  EXPECT_EQ(kernels::total_sum<T>(x.data(), nullptr, 4096), 16777216.0 + 4095);
+  const std::vector<T> large(100, T(1e20f));
+  EXPECT_NEAR(std::sqrt(kernels::total_sum<T>(large.data(), large.data(), 100)) / 1e21, 1, 1e-6);
+}
+
+TYPED_TEST(ReduceKernel, ColumnSums) {
+  using T = TypeParam;
+  const auto check = [](Index rows, Index columns, Index misalignment) {
+    const auto x = Matrix<T>::random(3, rows, columns, misalignment), z = Matrix<T>::random(4, rows, columns);
+    for (const bool product : {false, true}) {
+      std::vector<T> first;
+      for (const int threads : {1, 2, 3}) {
+        aulos::ThreadTeam team(threads);
+        std::vector<T> y(static_cast<std::size_t>(columns) + 1, T(0.5));
+        kernels::column_sum_add<T>(team.threads(), x.row(0), x.stride(), product ? z.row(0) : nullptr, z.stride(), rows,
+                                   columns, y.data());
+        for (Index c = 0; c < columns; ++c) {
+          double want = 0;
+          for (Index r = 0; r < rows; ++r)
+            want += static_cast<double>(x.at(r, c)) * (product ? static_cast<double>(z.at(r, c)) : 1.0);
+          ASSERT_NEAR(static_cast<double>(y[static_cast<std::size_t>(c)]), 0.5 + want,
+                      2 * std::numeric_limits<T>::epsilon() * (1 + std::fabs(want)) + 1e-13);
+        }
+        ASSERT_EQ(y.back(), T(0.5));
+        if (threads == 1) first = y;
+        ASSERT_EQ(std::memcmp(y.data(), first.data(), y.size() * sizeof(T)), 0);
+      }
+    }
+  };
+  sweep<T>([&](Index columns, Index misalignment) { check(5, columns, misalignment); });
+  for (const Index rows : {0, 1, 63, 64, 65, 200})
+    for (const Index columns : {1, 127, 128, 129, 300}) check(rows, columns, 0);
+}
+
+TYPED_TEST(ReduceKernel, TotalSum) {
+  using T = TypeParam;
+  for (const Index count : {0, 1, 7, 8, 9, 4095, 4096, 4097, 20001}) {
+    std::vector<T> x(static_cast<std::size_t>(count) + 1), z(x.size());
+    double sum = 0, products = 0;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      x[i] = static_cast<T>(noise(5, i));
+      z[i] = static_cast<T>(noise(6, i));
+      if (i == 0) continue;  // unaligned start
+      sum += static_cast<double>(x[i]);
+      products += static_cast<double>(x[i]) * static_cast<double>(z[i]);
+    }
+    EXPECT_NEAR(kernels::total_sum<T>(x.data() + 1, nullptr, count), sum, 1e-11) << count;
+    EXPECT_NEAR(kernels::total_sum<T>(x.data() + 1, z.data() + 1, count), products, 1e-11) << count;
+  }
+}
+
+TYPED_TEST(ReduceKernel, RowMaxima) {
+  using T = TypeParam;
+  const auto check = [](Index rows, Index columns, Index misalignment) {
+    auto x = Matrix<T>::random(7, rows, columns, misalignment);
+    if (columns > 3) x.at(0, 1) = x.at(0, 3) = T(50);  // the first of equals
+    std::vector<std::int64_t> first;
+    for (const int threads : {1, 2, 3}) {
+      aulos::ThreadTeam team(threads);
+      std::vector<T> value(static_cast<std::size_t>(rows) + 1, T(-7));
+      std::vector<std::int64_t> at(value.size(), -7);
+      kernels::row_max<T>(team.threads(), x.row(0), x.stride(), rows, columns, value.data(), at.data());
+      for (Index r = 0; r < rows; ++r) {
+        Index best = 0;
+        for (Index c = 1; c < columns; ++c)
+          if (x.at(r, c) > x.at(r, best)) best = c;
+        ASSERT_EQ(at[static_cast<std::size_t>(r)], best);
+        ASSERT_EQ(value[static_cast<std::size_t>(r)], x.at(r, best));
+      }
+      ASSERT_EQ(value.back(), T(-7));
+      ASSERT_EQ(at.back(), -7);
+    }
+  };
+  for (Index columns = 1; columns < 40; ++columns)
+    for (const Index misalignment : {0, 1, 3}) check(3, columns, misalignment);
+  check(0, 5, 0);
+  check(900, 61, 0);
+  check(2, 20000, 0);
+}
+
+TYPED_TEST(ReduceKernel, NonFiniteNumbers) {
+  using T = TypeParam;
+  constexpr T nan = TestFixture::nan, inf = TestFixture::inf;
+  const T x[4][5] = {{1, nan, 3, nan, 2}, {-inf, -inf, -inf, -inf, -inf}, {1, inf, 2, inf, 0}, {5, 4, 3, 2, nan}};
+  T value[4];
+  std::int64_t at[4];
+  kernels::row_max<T>(aulos::Threads::serial(), x[0], 5, 4, 5, value, at);
+  EXPECT_TRUE(std::isnan(value[0]) && std::isnan(value[3]));
+  EXPECT_EQ(value[1], -inf);
+  EXPECT_EQ(value[2], inf);
+  EXPECT_EQ((std::vector<std::int64_t>(at, at + 4)), (std::vector<std::int64_t>{1, 0, 1, 4}));
+  T sum[4];
+  kernels::row_sum<T>(aulos::Threads::serial(), x[0], 5, nullptr, 0, 4, 5, 1.0, sum);
+  EXPECT_TRUE(std::isnan(sum[0]) && std::isnan(sum[3]));
+  EXPECT_EQ(sum[1], -inf);
+  EXPECT_EQ(sum[2], inf);
+  T columns[5] = {};
+  kernels::column_sum_add<T>(aulos::Threads::serial(), x[0], 5, nullptr, 0, 4, 5, columns);
+  EXPECT_TRUE(std::isnan(columns[1]) && std::isnan(columns[3]) && std::isnan(columns[4]));
+  EXPECT_EQ(columns[0], -inf);
+  EXPECT_TRUE(std::isnan(kernels::total_sum<T>(x[0], nullptr, 5)));
+}
+
+}  // namespace
