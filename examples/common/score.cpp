@@ -21,7 +21,7 @@ constexpr std::array<double, 5> kInscribed = {1, 0.886, 0.625, 0.55, 0.565685};
 constexpr std::array<double, 5> kCircumscribed = {1, 1.253, 1.25, 1.15, 1.124};
 // Below this overlap a silhouette is none of the shapes. A circle overlaps a tilted square by 0.84 and a hexagon by
 // 0.93, and is the one that blur harms least; it harms the star most.
-constexpr std::array<double, 5> kLeastFit = {0.9, 0.86, 0.82, 0.8, 0.82};
+constexpr std::array<double, 5> kLeastFit = {0.9, 0.84, 0.82, 0.8, 0.82};
 constexpr double kReach = 1.5;  // no shape reaches farther from its centre
 
 // Radii in the middle between two sizes; for an inner object, shares of the room that its outer one leaves.

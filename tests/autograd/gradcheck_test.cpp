@@ -53,8 +53,8 @@ Tensor<double, Rank> cube(Context& context, const Tensor<double, Rank>& x, const
 TEST(Gradcheck, PassesForARightRule) {
   Context context;
   const auto x = context.normal<double>(Shape<2>{3, 5}), w = context.normal<double>(Shape<2>{3, 5});
-  const GradcheckResult result =
-      gradcheck(context, [&](const auto& a, const auto& b) { return cube(context, a, b); }, std::tuple(x, w));
+  const GradcheckResult result = gradcheck(
+      context, [&](const auto& a, const auto& b) { return cube(context, a, b); }, std::tuple(x, w));
   EXPECT_TRUE(result) << to_string(result);
   EXPECT_LT(result.error, 1e-7);
 }
@@ -63,8 +63,9 @@ TEST(Gradcheck, NamesTheArgumentAndTheWorstEntryOfAWrongRule) {
   Context context;
   const auto x = context.normal<double>(Shape<2>{3, 5}), w = context.normal<double>(Shape<2>{3, 5});
   const auto spoilt = [&](double factor, double error) {
-    return gradcheck(context, [&, factor, error](const auto& a, const auto& b) { return cube(context, a, b, factor, error); },
-                     std::tuple(x, w));
+    return gradcheck(
+        context, [&, factor, error](const auto& a, const auto& b) { return cube(context, a, b, factor, error); },
+        std::tuple(x, w));
   };
   const GradcheckResult first = spoilt(1.00001, 0);
   EXPECT_FALSE(first);
@@ -119,11 +120,12 @@ TEST(Gradcheck, ChecksParametersByName) {
   Parameter<double, 2> w(Shape<2>{3, 5}), unused(Shape<2>{1, 2});
   for (Index i = 0; i < w.count(); ++i) w.data()[i] = 0.5 + 0.1 * static_cast<double>(i);
   const Parameter<double, 2> before = w;
-  const GradcheckParameter parameters[] = {gradcheck_parameter("block.weight", w), gradcheck_parameter("unused", unused)};
+  const GradcheckParameter parameters[] = {gradcheck_parameter("block.weight", w),
+                                           gradcheck_parameter("unused", unused)};
   const auto x = context.normal<double>(Shape<2>{3, 5});
   const auto check = [&](double error) {
-    return gradcheck(context, [&, error](const auto& a) { return cube<2>(context, a, w, 1, error); }, std::tuple(x),
-                     parameters);
+    return gradcheck(
+        context, [&, error](const auto& a) { return cube<2>(context, a, w, 1, error); }, std::tuple(x), parameters);
   };
   EXPECT_TRUE(check(0));
   const GradcheckResult result = check(1e-3);
@@ -172,13 +174,16 @@ TEST(Gradcheck, NeedsAContextWithoutTape) {
   Context context;
   const auto x = context.normal<double>(Shape<1>{2});
   GradTape tape(context);
-  EXPECT_THROW(gradcheck(context, [](const auto& a) { return a; }, std::tuple(x)), aulos::Error);
+  EXPECT_THROW(gradcheck(
+                   context, [](const auto& a) { return a; }, std::tuple(x)),
+               aulos::Error);
 }
 
 TEST(Gradcheck, OfNoElementsPasses) {
   Context context;
   const auto x = context.empty<double>(Shape<2>{0, 5});
-  EXPECT_TRUE(gradcheck(context, [&](const auto& a) { return cube(context, a, a); }, std::tuple(x)));
+  EXPECT_TRUE(gradcheck(
+      context, [&](const auto& a) { return cube(context, a, a); }, std::tuple(x)));
 }
 
 }  // namespace

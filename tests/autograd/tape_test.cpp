@@ -319,7 +319,7 @@ TEST(GradTape, AnOpNeverWritesIntoWhatARuleHasSaved) {
   GradTape tape(context);
   auto x = counting(context, Shape<1>{40});
   tape.watch(x);
-  auto h = multiply(x, x);                // saves x
+  auto h = multiply(x, x);                                // saves x
   auto g = apply(std::move(h), aulos::Activation::sqrt);  // saves h, which nobody else holds
   auto y = apply(std::move(g), aulos::Activation::exp);
   auto z = apply(std::move(y), aulos::Activation::log);  // = |x|

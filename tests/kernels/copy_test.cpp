@@ -198,7 +198,9 @@ TYPED_TEST(AddToKernel, SumsKeepTheirOrderOnAnyThreads) {
         first = sum;
         double want = 0;
         for (Index r = 0; r < rows; ++r) want += static_cast<double>(from[static_cast<std::size_t>(r * columns)]);
-        if (over_rows) EXPECT_NEAR(static_cast<double>(sum[0]), want, rows * std::numeric_limits<T>::epsilon());
+        if (over_rows) {
+          EXPECT_NEAR(static_cast<double>(sum[0]), want, rows * std::numeric_limits<T>::epsilon());
+        }
       }
       ASSERT_EQ(std::memcmp(sum.data(), first.data(), sum.size() * sizeof(T)), 0) << threads;
     }

@@ -14,12 +14,7 @@ using namespace aulos_test;
 namespace kernels = aulos::kernels;
 
 template <class T>
-class ReduceKernel : public ::testing::Test {
- protected:
-  static constexpr double eps = std::numeric_limits<T>::epsilon();
-  static constexpr T inf = std::numeric_limits<T>::infinity();
-  static constexpr T nan = std::numeric_limits<T>::quiet_NaN();
-};
+class ReduceKernel : public ::testing::Test {};
 using Types = ::testing::Types<float, double>;
 TYPED_TEST_SUITE(ReduceKernel, Types);
 
@@ -119,7 +114,7 @@ TYPED_TEST(ReduceKernel, RowMaxima) {
   using T = TypeParam;
   const auto check = [](Index rows, Index columns, Index misalignment) {
     auto x = Matrix<T>::random(7, rows, columns, misalignment);
-    if (columns > 3) x.at(0, 1) = x.at(0, 3) = T(50);  // the first of equals
+    if (rows > 0 && columns > 3) x.at(0, 1) = x.at(0, 3) = T(50);  // the first of equals
     std::vector<std::int64_t> first;
     for (const int threads : {1, 2, 3}) {
       aulos::ThreadTeam team(threads);
@@ -146,7 +141,7 @@ TYPED_TEST(ReduceKernel, RowMaxima) {
 
 TYPED_TEST(ReduceKernel, NonFiniteNumbers) {
   using T = TypeParam;
-  constexpr T nan = TestFixture::nan, inf = TestFixture::inf;
+  constexpr T nan = std::numeric_limits<T>::quiet_NaN(), inf = std::numeric_limits<T>::infinity();
   const T x[4][5] = {{1, nan, 3, nan, 2}, {-inf, -inf, -inf, -inf, -inf}, {1, inf, 2, inf, 0}, {5, 4, 3, 2, nan}};
   T value[4];
   std::int64_t at[4];

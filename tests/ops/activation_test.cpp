@@ -32,8 +32,10 @@ TEST(ActivationOp, AgreesWithTheFormula) {
       const bool positive = activation >= Activation::log;
       const auto x = c.in<2>(Shape<2>{3, width}, 1, 2, positive ? 2.5 : 0);
       const std::vector<float> numbers = values(x);
-      expect_near(apply(x, activation),
-                  [&](Index i) { return expected(activation, static_cast<double>(numbers[static_cast<std::size_t>(i)])); }, 1e-6);
+      expect_near(
+          apply(x, activation),
+          [&](Index i) { return expected(activation, static_cast<double>(numbers[static_cast<std::size_t>(i)])); },
+          1e-6);
     }
   }
 }
@@ -54,7 +56,8 @@ TEST(ActivationOp, LargeArguments) {
   expect_values(aulos::tanh(in()), {-1, -1, -1, 0, 1, 1, 1, -1, 1});
   EXPECT_EQ(silu(in())(0), 0);
   EXPECT_EQ(silu(in())(6), 1e4f);
-  for (const Activation activation : {Activation::sigmoid, Activation::tanh, Activation::silu, Activation::gelu, Activation::gelu_tanh}) {
+  for (const Activation activation :
+       {Activation::sigmoid, Activation::tanh, Activation::silu, Activation::gelu, Activation::gelu_tanh}) {
     SCOPED_TRACE(name_of(activation));
     GradTape tape(context);
     auto v = of<float>(context, Shape<1>{4}, {-1e4f, 1e4f, -40, 40});
@@ -89,10 +92,13 @@ TEST(ActivationOp, Gradients) {
     const bool positive = activation >= Activation::log;
     for (const Shape<2>& shape : {Shape<2>{3, 7}, {1, 1}, {1, 17}}) {
       expect_gradients([&](Case<double>& c) {
-        return results(apply(c.at<2>(shape, [&](Index i) {
-          const double v = 2 * noise(5, static_cast<std::uint64_t>(i));
-          return positive ? 0.5 + std::fabs(v) : v + (v < 0 ? -0.01 : 0.01);  // no kink of relu within a step
-        }), activation));
+        return results(apply(c.at<2>(shape,
+                                     [&](Index i) {
+                                       const double v = 2 * noise(5, static_cast<std::uint64_t>(i));
+                                       return positive ? 0.5 + std::fabs(v)
+                                                       : v + (v < 0 ? -0.01 : 0.01);  // no kink of relu within a step
+                                     }),
+                             activation));
       });
     }
   }
@@ -134,7 +140,8 @@ TEST(ActivationOp, RecordsUnderItsName) {
 
 TEST(ActivationOp, NamesAnEmptyArgument) {
   for (const Activation activation : all) {
-    expect_errors({{name_of(activation), [&](Context&) { apply(Tensor<float, 2>(), activation); },
+    expect_errors({{name_of(activation),
+                    [&](Context&) { apply(Tensor<float, 2>(), activation); },
                     {std::string(name_of(activation)) + ": x is empty (moved from?)"}}});
   }
   expect_errors({{"in a scope",

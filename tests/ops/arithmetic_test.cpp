@@ -47,9 +47,9 @@ double compute(Operation operation, double a, double b) {
 struct Pair {
   Shape<3> a, b;
 };
-const Pair pairs[] = {{{2, 3, 7}, {2, 3, 7}}, {{2, 3, 7}, {1, 3, 7}},   {{2, 3, 7}, {2, 1, 7}}, {{2, 3, 7}, {2, 3, 1}},
-                      {{2, 3, 7}, {1, 1, 1}}, {{1, 3, 17}, {2, 1, 17}}, {{2, 1, 1}, {1, 3, 7}}, {{1, 1, 1}, {1, 1, 1}},
-                      {{1, 1, 33}, {1, 1, 1}}};
+const Pair pairs[] = {{{2, 3, 7}, {2, 3, 7}}, {{2, 3, 7}, {1, 3, 7}}, {{2, 3, 7}, {2, 1, 7}},
+                      {{2, 3, 7}, {2, 3, 1}}, {{2, 3, 7}, {1, 1, 1}}, {{1, 3, 17}, {2, 1, 17}},
+                      {{2, 1, 1}, {1, 3, 7}}, {{1, 1, 1}, {1, 1, 1}}, {{1, 1, 33}, {1, 1, 1}}};
 
 TEST(ArithmeticOps, RepeatAxesOfExtentOne) {
   for (const Operation operation : operations) {
@@ -64,9 +64,12 @@ TEST(ArithmeticOps, RepeatAxesOfExtentOne) {
         return static_cast<double>(x(x.extent(0) == 1 ? 0 : i, x.extent(1) == 1 ? 0 : j, x.extent(2) == 1 ? 0 : k));
       };
       const Index m = y.extent(1), n = y.extent(2);
-      expect_near(y, [&](Index p) {
-        return compute(operation, at(a, p / (m * n), p / n % m, p % n), at(b, p / (m * n), p / n % m, p % n));
-      }, 1e-7);
+      expect_near(
+          y,
+          [&](Index p) {
+            return compute(operation, at(a, p / (m * n), p / n % m, p % n), at(b, p / (m * n), p / n % m, p % n));
+          },
+          1e-7);
     }
   }
 }
@@ -127,7 +130,8 @@ TEST(ArithmeticOps, LinearCombinationIsTheSumOfTerms) {
   const Outcome<float> outcome = forward<float>([&](Case<float>& c) { return body(c); });
   for (std::size_t p = 0; p < 21; ++p) {
     double sum = 0;
-    for (std::size_t i = 0; i < 8; ++i) sum += (static_cast<double>(i) - 2.5) * static_cast<double>(static_cast<float>(noise(i, p)));
+    for (std::size_t i = 0; i < 8; ++i)
+      sum += (static_cast<double>(i) - 2.5) * static_cast<double>(static_cast<float>(noise(i, p)));
     EXPECT_NEAR(outcome.results[0][p], sum, 2e-6);
     EXPECT_NEAR(outcome.results[1][p], -2 * noise(0, p) + 0.5, 1e-6);
     EXPECT_NEAR(outcome.results[2][p], 3 * noise(1, p), 1e-6);
@@ -169,22 +173,43 @@ TEST(ArithmeticOps, SayWhatIsWrong) {
   for (const Operation operation : operations) {
     const std::string op = name_of(operation);
     expect_errors({
-        {"extents", [&](Context& c) { compute(operation, c.zeros<float>(Shape<2>{2, 3}), c.zeros<float>(Shape<2>{2, 4})); },
+        {"extents",
+         [&](Context& c) {
+           compute(operation, c.zeros<float>(Shape<2>{2, 3}), c.zeros<float>(Shape<2>{2, 4}));
+         },
          {op + ": ", "a [2, 3]", "b [2, 4]", "axis 1"}},
-        {"rows", [&](Context& c) { compute(operation, c.zeros<float>(Shape<2>{2, 3}), c.zeros<float>(Shape<2>{3, 3})); },
+        {"rows",
+         [&](Context& c) {
+           compute(operation, c.zeros<float>(Shape<2>{2, 3}), c.zeros<float>(Shape<2>{3, 3}));
+         },
          {op + ": ", "a [2, 3]", "b [3, 3]", "axis 0"}},
-        {"a", [&](Context& c) { compute(operation, none, c.zeros<float>(Shape<2>{2, 3})); }, {op + ": a is empty"}},
-        {"b", [&](Context& c) { compute(operation, c.zeros<float>(Shape<2>{2, 3}), none); }, {op + ": b is empty"}},
+        {"a",
+         [&](Context& c) {
+           compute(operation, none, c.zeros<float>(Shape<2>{2, 3}));
+         },
+         {op + ": a is empty"}},
+        {"b",
+         [&](Context& c) {
+           compute(operation, c.zeros<float>(Shape<2>{2, 3}), none);
+         },
+         {op + ": b is empty"}},
     });
   }
   expect_errors({
-      {"terms", [&](Context& c) { linear_combination(std::array{c.zeros<float>(Shape<1>{2}), c.zeros<float>(Shape<1>{3})}, std::array{1.f, 2.f}); },
+      {"terms",
+       [&](Context& c) {
+         linear_combination(std::array{c.zeros<float>(Shape<1>{2}), c.zeros<float>(Shape<1>{3})}, std::array{1.f, 2.f});
+       },
        {"linear_combination: ", "x[0] [2]", "x[1] [3]"}},
-      {"second term", [&](Context& c) { linear_combination(std::array{c.zeros<float>(Shape<2>{2, 1}), none}, std::array{1.f, 2.f}); },
+      {"second term",
+       [&](Context& c) {
+         linear_combination(std::array{c.zeros<float>(Shape<2>{2, 1}), none}, std::array{1.f, 2.f});
+       },
        {"linear_combination: x[1] is empty"}},
       {"scale", [&](Context&) { scale(none, 2); }, {"linear_combination: x is empty"}},
   });
-  expect_errors<aulos::Error>({{"no context", [](Context&) {
+  expect_errors<aulos::Error>({{"no context",
+                                [](Context&) {
                                   aulos::Parameter<float, 1> a(Shape<1>{2}), b(Shape<1>{2});
                                   add(a.tensor(), b);
                                 },

@@ -19,12 +19,14 @@ TEST(AttentionBiasGradients, OfABiasSharedOrBySample) {
   expect_gradients([&](Case<double>& c) {
     const Arguments<double> a = arguments(c, h);
     const auto bias = c.in<3>(Shape<3>{4, 3, 5}, 9);
-    return results(scaled_dot_product_attention(a.q, a.k, a.v, {}, every_third_dropped(c.context, 2, 5), AddBias<double>(bias)));
+    return results(
+        scaled_dot_product_attention(a.q, a.k, a.v, {}, every_third_dropped(c.context, 2, 5), AddBias<double>(bias)));
   });
   expect_gradients([&](Case<double>& c) {
     const Arguments<double> a = arguments(c, h);
     const auto bias = c.in<4>(Shape<4>{2, 4, 3, 5}, 9);
-    return results(scaled_dot_product_attention(a.q, a.k, a.v, {}, every_third_dropped(c.context, 2, 5), AddBias<double>(bias)));
+    return results(
+        scaled_dot_product_attention(a.q, a.k, a.v, {}, every_third_dropped(c.context, 2, 5), AddBias<double>(bias)));
   });
 }
 
@@ -35,7 +37,8 @@ TEST(AttentionBiasGradients, OfABiasThatHeadsOrQueriesShare) {
     expect_gradients([&](Case<double>& c) {
       const Arguments<double> a = arguments(c, h);
       const auto bias = c.in<3>(shape, 9).broadcast(Shape<3>{4, 3, 5});
-      return results(scaled_dot_product_attention(a.q, a.k, a.v, {}, every_third_dropped(c.context, 2, 5), AddBias<double>(bias)));
+      return results(
+          scaled_dot_product_attention(a.q, a.k, a.v, {}, every_third_dropped(c.context, 2, 5), AddBias<double>(bias)));
     });
   }
 }
@@ -44,7 +47,8 @@ TEST(AttentionBiasGradients, ThreadsAgreeOnASharedBias) {
   expect_threads_agree<double>([](Case<double>& c) {
     const Arguments<double> a = arguments(c, {3, 65, 70, 4, 2, 24, 16});
     const auto bias = c.in<3>(Shape<3>{1, 65, 70}, 9).broadcast(Shape<3>{4, 65, 70});
-    return results(scaled_dot_product_attention(a.q, a.k, a.v, {}, every_third_dropped(c.context, 3, 70), AddBias<double>(bias)));
+    return results(
+        scaled_dot_product_attention(a.q, a.k, a.v, {}, every_third_dropped(c.context, 3, 70), AddBias<double>(bias)));
   });
 }
 

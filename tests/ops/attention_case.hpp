@@ -38,7 +38,7 @@ struct NaiveAttention {
 
 template <class T>
 NaiveAttention naive_attention(const Arguments<T>& a, const Added& added = {}, double scale = 0) {
-  const auto &[q, k, v] = a;
+  const auto& [q, k, v] = a;
   const Index batch = q.extent(0), nq = q.extent(1), heads = q.extent(2), width = q.extent(3), nk = k.extent(1);
   const Index per_group = k.extent(2) == 0 ? 1 : heads / k.extent(2);
   const Index value_width = v.extent(3);
@@ -53,7 +53,8 @@ NaiveAttention naive_attention(const Arguments<T>& a, const Added& added = {}, d
         double top = -std::numeric_limits<double>::infinity(), sum = 0;
         for (Index j = 0; j < nk; ++j) {
           double dot = 0;
-          for (Index d = 0; d < width; ++d) dot += static_cast<double>(q(b, i, h, d)) * static_cast<double>(k(b, j, h / per_group, d));
+          for (Index d = 0; d < width; ++d)
+            dot += static_cast<double>(q(b, i, h, d)) * static_cast<double>(k(b, j, h / per_group, d));
           s.push_back(scale * dot + (added ? added(b, h, i, j) : 0));
           top = std::fmax(top, s.back());
         }

@@ -9,7 +9,8 @@ using Side = aulos::QueryKeyValue<double>;
 using aulos::kernels::Causality;
 
 TEST(AttentionGradients, OfOutAndLogSumExp) {
-  for (const Heads& h : {Heads{2, 3, 5, 4, 2, 7, 3}, {1, 1, 1, 1, 1, 1, 1}, {1, 2, 9, 3, 1, 5, 4}, {1, 4, 1, 2, 2, 3, 2}}) {
+  for (const Heads& h :
+       {Heads{2, 3, 5, 4, 2, 7, 3}, {1, 1, 1, 1, 1, 1, 1}, {1, 2, 9, 3, 1, 5, 4}, {1, 4, 1, 2, 2, 3, 2}}) {
     expect_gradients([&](Case<double>& c) {
       const Arguments<double> a = arguments(c, h);
       const auto y = attention_with_lse(a.q, a.k, a.v, {.scale = 0.8});
@@ -30,7 +31,8 @@ TEST(AttentionGradients, OfEverySide) {
 TEST(AttentionGradients, UnderACausalMaskWithEmptyRows) {
   expect_gradients([](Case<double>& c) {
     const Arguments<double> a = arguments(c, {1, 5, 3, 2, 1, 5, 4});
-    return results(scaled_dot_product_attention(a.q, a.k, a.v, {}, aulos::kernels::causal(Causality::bottom_right, 5, 3)));
+    return results(
+        scaled_dot_product_attention(a.q, a.k, a.v, {}, aulos::kernels::causal(Causality::bottom_right, 5, 3)));
   });
 }
 

@@ -35,7 +35,9 @@ TEST(AttentionMask, KindsAndPolarities) {
   const auto biased = [&](float a, float b, float c) {
     return AddBias<float>(of<float>(e.context, Shape<3>{1, 1, 3}, {a, b, c}));
   };
-  const auto with = [&](const AddBias<float>& bias) { return scaled_dot_product_attention(e.q, e.k, e.v, {}, aulos::kernels::NoMask{}, bias); };
+  const auto with = [&](const AddBias<float>& bias) {
+    return scaled_dot_product_attention(e.q, e.k, e.v, {}, aulos::kernels::NoMask{}, bias);
+  };
   const float ln3 = std::log(3.0f);
   expect_values(with(biased(0, 0, -infinity)), {1.5}, 1e-6);
   expect_values(with(biased(0, ln3, 0)), {2.2}, 1e-6);
@@ -47,7 +49,8 @@ TEST(AttentionMask, KindsAndPolarities) {
 TEST(AttentionMask, CausalityHasTwoAlignments) {
   Equal wide(2, {0, 1, 2, 3, 4});
   const auto masked = [](Equal& e, Causality causality) {
-    return scaled_dot_product_attention(e.q, e.k, e.v, {}, aulos::kernels::causal(causality, e.q.extent(1), e.k.extent(1)));
+    return scaled_dot_product_attention(e.q, e.k, e.v, {},
+                                        aulos::kernels::causal(causality, e.q.extent(1), e.k.extent(1)));
   };
   expect_values(masked(wide, Causality::top_left), {0, 0.5}, 1e-6);
   expect_values(masked(wide, Causality::bottom_right), {1.5, 2}, 1e-6);
@@ -60,7 +63,8 @@ TEST(AttentionMask, TheLastQueriesOfACausalSequenceAreABottomRightOne) {
   Case<float> c(context);
   const Arguments<float> a = arguments(c, {2, 7, 7, 2, 1, 5, 4});
   const auto all = scaled_dot_product_attention(a.q, a.k, a.v, {}, aulos::kernels::causal(Causality::top_left, 7, 7));
-  const auto last = scaled_dot_product_attention(a.q.slice(1, 4, 7), a.k, a.v, {}, aulos::kernels::causal(Causality::bottom_right, 3, 7));
+  const auto last = scaled_dot_product_attention(a.q.slice(1, 4, 7), a.k, a.v, {},
+                                                 aulos::kernels::causal(Causality::bottom_right, 3, 7));
   EXPECT_EQ(values(last), values(all.slice(1, 4, 7)));
 }
 
@@ -116,7 +120,8 @@ TEST(AttentionMask, KeepKeysBySample) {
       keep.mutable_data()[j] = j % 3 == 0;
       keep.mutable_data()[keep.stride(0) + j] = 1;
     }
-    const NaiveAttention expected = naive_attention(a, [&](Index b, Index, Index, Index j) { return keep(b, j) != 0 ? 0 : minus_infinity; });
+    const NaiveAttention expected =
+        naive_attention(a, [&](Index b, Index, Index, Index j) { return keep(b, j) != 0 ? 0 : minus_infinity; });
     const auto y = attention_with_lse(a.q, a.k, a.v, {}, KeepKeys{keep});
     expect_near(y.out, at(expected.out), 2e-6);
     expect_near(y.lse, at(expected.lse), 2e-6);
@@ -131,10 +136,16 @@ TEST(AttentionMask, BiasOfEveryShape) {
   const auto shared = c.in<3>(Shape<3>{4, 5, 19}, 31);
   const auto by_sample = c.in<4>(Shape<4>{2, 4, 5, 19}, 32);
   const auto one_head = c.in<3>(Shape<3>{1, 5, 19}, 33).broadcast(Shape<3>{4, 5, 19});
-  const auto with = [&](const AddBias<float>& bias) { return scaled_dot_product_attention(a.q, a.k, a.v, {}, aulos::kernels::NoMask{}, bias); };
-  expect_near(with(shared), at(naive_attention(a, [&](Index, Index n, Index i, Index j) { return shared(n, i, j); }).out), 2e-6);
-  expect_near(with(by_sample), at(naive_attention(a, [&](Index b, Index n, Index i, Index j) { return by_sample(b, n, i, j); }).out), 2e-6);
-  expect_near(with(one_head), at(naive_attention(a, [&](Index, Index n, Index i, Index j) { return one_head(n, i, j); }).out), 2e-6);
+  const auto with = [&](const AddBias<float>& bias) {
+    return scaled_dot_product_attention(a.q, a.k, a.v, {}, aulos::kernels::NoMask{}, bias);
+  };
+  expect_near(with(shared),
+              at(naive_attention(a, [&](Index, Index n, Index i, Index j) { return shared(n, i, j); }).out), 2e-6);
+  expect_near(with(by_sample),
+              at(naive_attention(a, [&](Index b, Index n, Index i, Index j) { return by_sample(b, n, i, j); }).out),
+              2e-6);
+  expect_near(with(one_head),
+              at(naive_attention(a, [&](Index, Index n, Index i, Index j) { return one_head(n, i, j); }).out), 2e-6);
 }
 
 TEST(AttentionMask, BiasOnLayoutsAndThreads) {
@@ -157,12 +168,34 @@ TEST(AttentionMask, SaysWhatIsWrong) {
     scaled_dot_product_attention(x(c), x(c), x(c), {}, aulos::kernels::NoMask{}, bias);
   };
   expect_errors({
-      {"keys", [&](Context& c) { scaled_dot_product_attention(x(c), x(c), x(c), {}, keep(c, {2, 4})); }, {op, "key mask [2, 4]", "expected [2, 3]"}},
-      {"samples", [&](Context& c) { scaled_dot_product_attention(x(c), x(c), x(c), {}, keep(c, {1, 3})); }, {op, "key mask [1, 3]"}},
-      {"absent", [&](Context& c) { scaled_dot_product_attention(x(c), x(c), x(c), {}, KeepKeys{}); }, {op, "key mask is absent", "[2, 3]"}},
-      {"inside another", [&](Context& c) { scaled_dot_product_attention(x(c), x(c), x(c), {}, MaskBoth{Causal{0}, keep(c, {2, 4})}); }, {op, "key mask [2, 4]"}},
-      {"bias", [&](Context& c) { with_bias(c.zeros<float>(Shape<3>{4, 3, 4}), c); }, {op, "bias [4, 3, 4]", "expected [4, 3, 3]"}},
-      {"bias by sample", [&](Context& c) { with_bias(c.zeros<float>(Shape<4>{1, 4, 3, 3}), c); }, {op, "bias [1, 4, 3, 3]", "expected [2, 4, 3, 3]"}},
+      {"keys",
+       [&](Context& c) {
+         scaled_dot_product_attention(x(c), x(c), x(c), {}, keep(c, {2, 4}));
+       },
+       {op, "key mask [2, 4]", "expected [2, 3]"}},
+      {"samples",
+       [&](Context& c) {
+         scaled_dot_product_attention(x(c), x(c), x(c), {}, keep(c, {1, 3}));
+       },
+       {op, "key mask [1, 3]"}},
+      {"absent",
+       [&](Context& c) { scaled_dot_product_attention(x(c), x(c), x(c), {}, KeepKeys{}); },
+       {op, "key mask is absent", "[2, 3]"}},
+      {"inside another",
+       [&](Context& c) {
+         scaled_dot_product_attention(x(c), x(c), x(c), {}, MaskBoth{Causal{0}, keep(c, {2, 4})});
+       },
+       {op, "key mask [2, 4]"}},
+      {"bias",
+       [&](Context& c) {
+         with_bias(c.zeros<float>(Shape<3>{4, 3, 4}), c);
+       },
+       {op, "bias [4, 3, 4]", "expected [4, 3, 3]"}},
+      {"bias by sample",
+       [&](Context& c) {
+         with_bias(c.zeros<float>(Shape<4>{1, 4, 3, 3}), c);
+       },
+       {op, "bias [1, 4, 3, 3]", "expected [2, 4, 3, 3]"}},
       {"no bias", [&](Context& c) { with_bias(Tensor<float, 3>(), c); }, {op, "bias is empty"}},
   });
 }

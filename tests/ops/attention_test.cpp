@@ -14,7 +14,8 @@ constexpr float infinity = std::numeric_limits<float>::infinity();
 constexpr float nan_value = std::numeric_limits<float>::quiet_NaN();
 
 TEST(AttentionOp, AgreesWithTheFormula) {
-  for (const Heads& h : {Heads{2, 3, 5, 4, 2, 7, 3}, {1, 1, 1, 1, 1, 1, 1}, {1, 17, 70, 2, 2, 40, 40}, {2, 5, 3, 3, 1, 16, 8}}) {
+  for (const Heads& h :
+       {Heads{2, 3, 5, 4, 2, 7, 3}, {1, 1, 1, 1, 1, 1, 1}, {1, 17, 70, 2, 2, 40, 40}, {2, 5, 3, 3, 1, 16, 8}}) {
     Context context;
     Case<float> c(context);
     const Arguments<float> a = arguments(c, h);
@@ -43,7 +44,8 @@ TEST(AttentionOp, ScalesByTheHeadWidth) {  // q = k0 = ones, k1 = 0, v = [1, 0]
 TEST(AttentionOp, LargeScores) {
   Context context;
   const auto q = of<float>(context, Shape<4>{1, 1, 1, 1}, {1000});
-  const auto k = of<float>(context, Shape<4>{1, 2, 1, 1}, {1, 0.999f}), v = of<float>(context, Shape<4>{1, 2, 1, 1}, {1, 0});
+  const auto k = of<float>(context, Shape<4>{1, 2, 1, 1}, {1, 0.999f}),
+             v = of<float>(context, Shape<4>{1, 2, 1, 1}, {1, 0});
   expect_values(scaled_dot_product_attention(q, k, v, {.scale = 1}), {0.7310586}, 1e-4);
 }
 
@@ -66,7 +68,8 @@ TEST(AttentionOp, NoKeysNoQueriesNoSamples) {
       const auto y = attention_with_lse(a.q, a.k, a.v);
       return results(y.out);
     });
-    EXPECT_EQ(outcome.results[0], std::vector<float>(static_cast<std::size_t>(h.batch * h.nq * h.heads * h.value_width), 0));
+    EXPECT_EQ(outcome.results[0],
+              std::vector<float>(static_cast<std::size_t>(h.batch * h.nq * h.heads * h.value_width), 0));
     for (const auto& gradient : outcome.gradients)
       for (const float g : gradient) EXPECT_EQ(g, 0);
     Context context;
@@ -149,7 +152,8 @@ TEST(JointAttentionOp, LayoutsAgreeAndAnEmptySideChangesNothing) {
   const Arguments<float> a = arguments(c, {2, 3, 3, 4, 2, 7, 6}, 1), b = arguments(c, {2, 5, 5, 4, 2, 7, 6}, 10);
   const Arguments<float> none = arguments(c, {2, 0, 0, 4, 2, 7, 6});
   const auto two = joint_attention(std::array{Side{a.q, a.k, a.v}, Side{b.q, b.k, b.v}});
-  const auto three = joint_attention(std::array{Side{a.q, a.k, a.v}, Side{none.q, none.k, none.v}, Side{b.q, b.k, b.v}});
+  const auto three =
+      joint_attention(std::array{Side{a.q, a.k, a.v}, Side{none.q, none.k, none.v}, Side{b.q, b.k, b.v}});
   EXPECT_EQ(values(three[0]), values(two[0]));
   EXPECT_EQ(values(three[2]), values(two[1]));
   EXPECT_EQ(three[1].shape(), (Shape<4>{2, 0, 4, 6}));
@@ -199,19 +203,29 @@ TEST(AttentionOp, SaysWhatIsWrong) {
     return [=](Context& c) { scaled_dot_product_attention(c.zeros<float>(q), c.zeros<float>(k), c.zeros<float>(v)); };
   };
   expect_errors({
-      {"Nk", call({2, 3, 4, 8}, {2, 16, 4, 8}, {2, 15, 4, 8}), {op + "k [2, 16, 4, 8] and v [2, 15, 4, 8] differ in Nk (16 != 15)"}},
+      {"Nk",
+       call({2, 3, 4, 8}, {2, 16, 4, 8}, {2, 15, 4, 8}),
+       {op + "k [2, 16, 4, 8] and v [2, 15, 4, 8] differ in Nk (16 != 15)"}},
       {"G", call({2, 3, 4, 8}, {2, 6, 4, 8}, {2, 6, 2, 8}), {op, "differ in G (4 != 2)"}},
       {"B of v", call({2, 3, 4, 8}, {2, 6, 4, 8}, {1, 6, 4, 8}), {op, "differ in B (2 != 1)"}},
-      {"B", call({1, 3, 4, 8}, {2, 6, 4, 8}, {2, 6, 4, 8}), {op + "q [1, 3, 4, 8] and k [2, 6, 4, 8] differ in B (1 != 2)"}},
+      {"B",
+       call({1, 3, 4, 8}, {2, 6, 4, 8}, {2, 6, 4, 8}),
+       {op + "q [1, 3, 4, 8] and k [2, 6, 4, 8] differ in B (1 != 2)"}},
       {"D", call({2, 3, 4, 7}, {2, 6, 4, 8}, {2, 6, 4, 8}), {op, "differ in D (7 != 8)"}},
       {"heads", call({2, 3, 5, 8}, {2, 6, 2, 8}, {2, 6, 2, 8}), {op, "5 heads, not a multiple of the 2"}},
-      {"no q", [&](Context& c) { scaled_dot_product_attention(Tensor<float, 4>(), x(c, 1, 2, 1, 4), x(c, 1, 2, 1, 4)); }, {op + "no side has queries"}},
+      {"no q",
+       [&](Context& c) { scaled_dot_product_attention(Tensor<float, 4>(), x(c, 1, 2, 1, 4), x(c, 1, 2, 1, 4)); },
+       {op + "no side has queries"}},
       {"no k", [&](Context& c) { scaled_dot_product_attention(x(c, 1, 2, 1, 4), {}, {}); }, {op + "no side has keys"}},
-      {"no v", [&](Context& c) { scaled_dot_product_attention(x(c, 1, 2, 1, 4), x(c, 1, 2, 1, 4), {}); }, {op, "k without v"}},
-      {"sides", [&](Context& c) {
+      {"no v",
+       [&](Context& c) { scaled_dot_product_attention(x(c, 1, 2, 1, 4), x(c, 1, 2, 1, 4), {}); },
+       {op, "k without v"}},
+      {"sides",
+       [&](Context& c) {
          const auto a = x(c, 1, 2, 2, 4), b = x(c, 1, 3, 2, 5);
          joint_attention(std::array{Side{a, a, a}, Side{b, b, b}});
-       }, {op, "q [1, 3, 2, 5] and q [1, 2, 2, 4] of an earlier side differ in D (5 != 4)"}},
+       },
+       {op, "q [1, 3, 2, 5] and q [1, 2, 2, 4] of an earlier side differ in D (5 != 4)"}},
   });
 }
 

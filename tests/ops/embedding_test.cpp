@@ -32,7 +32,9 @@ TEST(EmbeddingOp, RepeatedIdsAddUpAndThePaddingRowHasNoGradient) {
   const auto ids = of<std::int64_t>(context, Shape<1>{5}, {1, 0, 1, 3, 1});
   backward<float>(context, {embedding(table.tensor(), ids, 3).any()});
   const auto g = tape.gradient(table);
-  const auto cotangent = [](Index row, Index c) { return static_cast<float>(noise(77, static_cast<std::uint64_t>(row * 3 + c))); };
+  const auto cotangent = [](Index row, Index c) {
+    return static_cast<float>(noise(77, static_cast<std::uint64_t>(row * 3 + c)));
+  };
   for (Index c = 0; c < 3; ++c) {
     EXPECT_EQ(g(0, c), cotangent(1, c));
     EXPECT_EQ(g(1, c), cotangent(0, c) + cotangent(2, c) + cotangent(4, c));
@@ -75,8 +77,14 @@ TEST(EmbeddingOp, SaysWhatIsWrong) {
   expect_errors({
       {"too large", with_id(3), {"embedding: ", "id 3 at position 1", "expected 0 to 2", "table [3, 2]"}},
       {"negative", with_id(-1), {"embedding: ", "id -1 at position 1"}},
-      {"table", [](Context& c) { embedding(Tensor<float, 2>(), c.zeros<std::int64_t>(Shape<1>{2})); }, {"embedding: table is empty"}},
-      {"ids", [](Context& c) { embedding(c.zeros<float>(Shape<2>{3, 2}), Tensor<std::int64_t, 1>()); }, {"embedding: ids is empty"}},
+      {"table",
+       [](Context& c) { embedding(Tensor<float, 2>(), c.zeros<std::int64_t>(Shape<1>{2})); },
+       {"embedding: table is empty"}},
+      {"ids",
+       [](Context& c) {
+         embedding(c.zeros<float>(Shape<2>{3, 2}), Tensor<std::int64_t, 1>());
+       },
+       {"embedding: ids is empty"}},
   });
 }
 

@@ -96,22 +96,56 @@ TEST(LayoutOps, KeepNaN) {
 
 TEST(LayoutOps, Records) {
   const Shape<3> shape{3, 4, 19};
-  expect_records<float>("permute", {"x"}, [&](Case<float>& c) { return results(permute(c.in<3>(shape, 1), Shape<3>{1, 0, 2})); });
-  expect_records<float>("concat", {"x"}, [&](Case<float>& c) { const auto x = c.in<3>(shape, 1), y = c.in<3>(shape, 2); return results(concat(std::array{x, y}, 1)); });
-  expect_records<float>("dense", {"x"}, [&](Case<float>& c) { return results(dense(c.in<3>(shape, 1).slice(2, 1, 7))); });
+  expect_records<float>("permute", {"x"}, [&](Case<float>& c) {
+    return results(permute(c.in<3>(shape, 1), Shape<3>{1, 0, 2}));
+  });
+  expect_records<float>("concat", {"x"}, [&](Case<float>& c) {
+    const auto x = c.in<3>(shape, 1), y = c.in<3>(shape, 2);
+    return results(concat(std::array{x, y}, 1));
+  });
+  expect_records<float>("dense", {"x"},
+                        [&](Case<float>& c) { return results(dense(c.in<3>(shape, 1).slice(2, 1, 7))); });
 }
 
 TEST(LayoutOps, SayWhatIsWrong) {
   const auto x = [](Context& c, const Shape<3>& shape = {2, 3, 4}) { return c.zeros<float>(shape); };
   const Tensor<float, 3> none;
   expect_errors({
-      {"no permutation", [&](Context& c) { permute(x(c), Shape<3>{0, 0, 1}); }, {"permute: ", "[0, 0, 1]", "[2, 3, 4]"}},
-      {"axis out of range", [&](Context& c) { permute(x(c), Shape<3>{0, 1, 3}); }, {"permute: ", "[0, 1, 3]"}},
-      {"permute empty", [&](Context&) { permute(none, Shape<3>{0, 1, 2}); }, {"permute: x is empty"}},
-      {"concat shapes", [&](Context& c) { concat(std::array{x(c), x(c, {2, 3, 5})}, 1); }, {"concat: ", "[2, 3, 4]", "[2, 3, 5]", "axis 1"}},
-      {"concat axis", [&](Context& c) { concat(std::array{x(c), x(c)}, 3); }, {"concat: ", "axis 3", "[2, 3, 4]"}},
-      {"concat negative axis", [&](Context& c) { concat(std::array{x(c), x(c)}, -1); }, {"concat: ", "axis -1"}},
-      {"concat empty", [&](Context& c) { concat(std::array{x(c), none}, 1); }, {"concat: x is empty"}},
+      {"no permutation",
+       [&](Context& c) {
+         permute(x(c), Shape<3>{0, 0, 1});
+       },
+       {"permute: ", "[0, 0, 1]", "[2, 3, 4]"}},
+      {"axis out of range",
+       [&](Context& c) {
+         permute(x(c), Shape<3>{0, 1, 3});
+       },
+       {"permute: ", "[0, 1, 3]"}},
+      {"permute empty",
+       [&](Context&) {
+         permute(none, Shape<3>{0, 1, 2});
+       },
+       {"permute: x is empty"}},
+      {"concat shapes",
+       [&](Context& c) {
+         concat(std::array{x(c), x(c, {2, 3, 5})}, 1);
+       },
+       {"concat: ", "[2, 3, 4]", "[2, 3, 5]", "axis 1"}},
+      {"concat axis",
+       [&](Context& c) {
+         concat(std::array{x(c), x(c)}, 3);
+       },
+       {"concat: ", "axis 3", "[2, 3, 4]"}},
+      {"concat negative axis",
+       [&](Context& c) {
+         concat(std::array{x(c), x(c)}, -1);
+       },
+       {"concat: ", "axis -1"}},
+      {"concat empty",
+       [&](Context& c) {
+         concat(std::array{x(c), none}, 1);
+       },
+       {"concat: x is empty"}},
       {"concat none", [&](Context&) { concat(std::array<Tensor<float, 3>, 0>{}, 0); }, {"concat: no tensors"}},
       {"chunk", [&](Context& c) { aulos::chunk<3>(x(c), 2); }, {"chunk: ", "axis 2", "[2, 3, 4]", "3 equal parts"}},
       {"chunk empty", [&](Context&) { aulos::chunk<2>(none, 2); }, {"chunk: ", "empty"}},

@@ -28,14 +28,19 @@ void check(const Extents& e, F&& f) {
   const auto x = context.normal<double>(Shape<3>{e.batch, e.tokens, e.in});
   const auto residual = context.normal<double>(Shape<3>{e.batch, e.tokens, e.out});
   const auto gate = context.normal<double>(Shape<3>{e.batch, 1, e.out});
-  const auto result = gradcheck(context, [&](const auto&... arguments) { return f(w, bias, arguments...); }, std::tuple(x, residual, gate), parameters);
+  const auto result = gradcheck(
+      context, [&](const auto&... arguments) { return f(w, bias, arguments...); }, std::tuple(x, residual, gate),
+      parameters);
   EXPECT_TRUE(result) << to_string(result);
 }
 
 TEST(LinearGradients, OfInputWeightAndBias) {
   for (const Extents& e : sizes)
-    check(e, [](const auto& w, const auto& bias, const auto& x, const auto&, const auto&) { return linear(x, w, bias); });
-  check(sizes[0], [](const auto& w, const auto& bias, const auto& x, const auto&, const auto&) { return linear(x, w, bias, Activation::gelu); });
+    check(e,
+          [](const auto& w, const auto& bias, const auto& x, const auto&, const auto&) { return linear(x, w, bias); });
+  check(sizes[0], [](const auto& w, const auto& bias, const auto& x, const auto&, const auto&) {
+    return linear(x, w, bias, Activation::gelu);
+  });
   check(sizes[0], [](const auto& w, const auto&, const auto& x, const auto&, const auto&) { return linear(x, w); });
 }
 
@@ -63,7 +68,8 @@ TEST(LinearGradients, OfViews) {
   Weight<double> w(5, 4);
   for (Index i = 0; i < w.count(); ++i) w.rows().data()[i] = noise(1, static_cast<std::uint64_t>(i));
   const auto x = context.normal<double>(Shape<3>{3, 2, 9}).slice(2, 3, 7).permute_leading(Shape<3>{1, 0, 2});
-  const auto result = gradcheck(context, [&](const auto& a) { return linear(a, w); }, std::tuple(x));
+  const auto result = gradcheck(
+      context, [&](const auto& a) { return linear(a, w); }, std::tuple(x));
   EXPECT_TRUE(result) << to_string(result);
 }
 

@@ -16,17 +16,20 @@ constexpr float nan_value = std::numeric_limits<float>::quiet_NaN();
 
 Weight<float> weight(Index out, Index in, std::uint64_t seed = 9) {
   Weight<float> w(out, in);
-  for (Index i = 0; i < w.count(); ++i) w.rows().data()[i] = static_cast<float>(noise(seed, static_cast<std::uint64_t>(i)));
+  for (Index i = 0; i < w.count(); ++i)
+    w.rows().data()[i] = static_cast<float>(noise(seed, static_cast<std::uint64_t>(i)));
   return w;
 }
 
 // [rows, out] of x W^T + bias in double.
-std::function<double(Index)> naive(const std::vector<float>& x, const Weight<float>& w, const std::vector<float>& bias = {}) {
+std::function<double(Index)> naive(const std::vector<float>& x, const Weight<float>& w,
+                                   const std::vector<float>& bias = {}) {
   return [=, &w](Index p) {
     const Index row = p / w.out(), o = p % w.out();
     double sum = bias.empty() ? 0 : static_cast<double>(bias[static_cast<std::size_t>(o)]);
     for (Index i = 0; i < w.in(); ++i)
-      sum += static_cast<double>(x[static_cast<std::size_t>(row * w.in() + i)]) * static_cast<double>(std::as_const(w.rows()).data()[o * w.in() + i]);
+      sum += static_cast<double>(x[static_cast<std::size_t>(row * w.in() + i)]) *
+             static_cast<double>(std::as_const(w.rows()).data()[o * w.in() + i]);
     return sum;
   };
 }
@@ -66,7 +69,8 @@ TEST(LinearOp, AppliesTheActivation) {
   const auto bias = c.in<1>(Shape<1>{19}, 2);
   for (const Activation activation : {Activation::relu, Activation::gelu, Activation::silu, Activation::softplus}) {
     const auto separate = apply(linear(x, w, bias), activation);
-    expect_near(linear(x, w, bias, activation), [&](Index p) { return static_cast<double>(separate(p / 19, p % 19)); }, 1e-6);
+    expect_near(
+        linear(x, w, bias, activation), [&](Index p) { return static_cast<double>(separate(p / 19, p % 19)); }, 1e-6);
   }
 }
 
@@ -109,7 +113,8 @@ TEST(LinearOp, ARowDoesNotDependOnTheRowsBesideIt) {
   for (const bool packed : {false, true}) {
     if (packed) w.pack();
     const auto all = linear(x, w);
-    for (Index r = 0; r < 67; ++r) ASSERT_EQ(values(linear(x.slice(0, r, r + 1), w)), values(all.slice(0, r, r + 1))) << r << packed;
+    for (Index r = 0; r < 67; ++r)
+      ASSERT_EQ(values(linear(x.slice(0, r, r + 1), w)), values(all.slice(0, r, r + 1))) << r << packed;
   }
 }
 
@@ -125,15 +130,19 @@ TEST(LinearResidualOp, IsTheResidualAndTheGatedProduct) {
     const auto gate3 = c.in<3>(Shape<3>{2, gate_of == 3 ? 5 : 1, 19}, 5);
     const auto run = [&](Tensor<float, 3> base) {
       if (gate_of == 0) return linear_residual(x, w, bias, Tensor<float, 2>(), std::move(base));
-      return gate_of == 1 ? linear_residual(x, w, bias, gate2, std::move(base)) : linear_residual(x, w, bias, gate3, std::move(base));
+      return gate_of == 1 ? linear_residual(x, w, bias, gate2, std::move(base))
+                          : linear_residual(x, w, bias, gate3, std::move(base));
     };
     const auto y = run(residual);
     const auto product = naive(values(x), w, values(bias));
-    expect_near(y, [&](Index p) {
-      const Index b = p / (5 * 19), n = p / 19 % 5, o = p % 19;
-      const float gate = gate_of == 0 ? 1 : gate_of == 1 ? gate2(b, o) : gate3(b, gate_of == 3 ? n : 0, o);
-      return static_cast<double>(residual(b, n, o)) + static_cast<double>(gate) * product(p);
-    }, 1e-6);
+    expect_near(
+        y,
+        [&](Index p) {
+          const Index b = p / (5 * 19), n = p / 19 % 5, o = p % 19;
+          const float gate = gate_of == 0 ? 1 : gate_of == 1 ? gate2(b, o) : gate3(b, gate_of == 3 ? n : 0, o);
+          return static_cast<double>(residual(b, n, o)) + static_cast<double>(gate) * product(p);
+        },
+        1e-6);
     auto alone = context.from(residual.shape(), residual.data());  // held by nobody else: overwritten
     const float* memory = alone.data();
     const auto z = run(std::move(alone));
@@ -222,7 +231,8 @@ TEST(LinearOps, Records) {
   std::vector<std::string> names;
   for (const auto& each : context.stop_capture<float>()) names.push_back(each.name);
   const std::string op = "blocks.3/linear_residual";
-  EXPECT_EQ(names, (std::vector<std::string>{op + ":x", op + ":weight", op + ":bias", op + ":gate", op + ":residual", op}));
+  EXPECT_EQ(names,
+            (std::vector<std::string>{op + ":x", op + ":weight", op + ":bias", op + ":gate", op + ":residual", op}));
 }
 
 TEST(LinearOps, AreForInferenceOnceTheWeightIsPacked) {
@@ -237,7 +247,8 @@ TEST(LinearOps, AreForInferenceOnceTheWeightIsPacked) {
     linear(x, w);
     ADD_FAILURE();
   } catch (const aulos::ShapeError& error) {
-    EXPECT_NE(std::string(error.what()).find("linear: a packed weight has no gradient"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("linear: a packed weight has no gradient"), std::string::npos)
+        << error.what();
   }
   w.unpack();
   backward<float>(context, {linear(x, w).any()});
@@ -251,16 +262,33 @@ TEST(LinearOps, SayWhatIsWrong) {
   const auto base = [](Context& c) { return c.zeros<float>(Shape<3>{2, 3, 7}); };
   const Tensor<float, 2> no_gate;
   expect_errors({
-      {"channels", [&](Context& c) { linear(c.zeros<float>(Shape<2>{3, 4}), w); }, {"linear: ", "x [3, 4] has 4 channels", "[7, 5] takes 5"}},
-      {"bias", [&](Context& c) { linear(x(c), w, c.zeros<float>(Shape<1>{5})); }, {"linear: ", "bias [5]", "[7, 5]", "expected [7]"}},
+      {"channels",
+       [&](Context& c) {
+         linear(c.zeros<float>(Shape<2>{3, 4}), w);
+       },
+       {"linear: ", "x [3, 4] has 4 channels", "[7, 5] takes 5"}},
+      {"bias",
+       [&](Context& c) { linear(x(c), w, c.zeros<float>(Shape<1>{5})); },
+       {"linear: ", "bias [5]", "[7, 5]", "expected [7]"}},
       {"absent weight", [&](Context& c) { linear(x(c), absent); }, {"linear: ", "weight is absent"}},
       {"no x", [&](Context&) { linear(Tensor<float, 3>(), w); }, {"linear: x is empty"}},
-      {"residual", [&](Context& c) { linear_residual(x(c), w, {}, no_gate, x(c)); }, {"linear_residual: ", "residual [2, 3, 5]", "expected [2, 3, 7]"}},
-      {"gate", [&](Context& c) { linear_residual(x(c), w, {}, c.zeros<float>(Shape<2>{2, 5}), base(c)); }, {"linear_residual: ", "gate [2, 5]"}},
-      {"no residual", [&](Context& c) { linear_residual(x(c), w, {}, no_gate, {}); }, {"linear_residual: residual is empty"}},
-      {"residual channels", [&](Context& c) { linear_residual(base(c), w, {}, no_gate, base(c)); }, {"linear_residual: ", "has 7 channels"}},
+      {"residual",
+       [&](Context& c) { linear_residual(x(c), w, {}, no_gate, x(c)); },
+       {"linear_residual: ", "residual [2, 3, 5]", "expected [2, 3, 7]"}},
+      {"gate",
+       [&](Context& c) {
+         linear_residual(x(c), w, {}, c.zeros<float>(Shape<2>{2, 5}), base(c));
+       },
+       {"linear_residual: ", "gate [2, 5]"}},
+      {"no residual",
+       [&](Context& c) { linear_residual(x(c), w, {}, no_gate, {}); },
+       {"linear_residual: residual is empty"}},
+      {"residual channels",
+       [&](Context& c) { linear_residual(base(c), w, {}, no_gate, base(c)); },
+       {"linear_residual: ", "has 7 channels"}},
   });
-  expect_errors<aulos::Error>({{"no values", [&](Context& c) { linear(x(c), unready); }, {"linear: weight [7, 5] has no values yet"}}});
+  expect_errors<aulos::Error>(
+      {{"no values", [&](Context& c) { linear(x(c), unready); }, {"linear: weight [7, 5] has no values yet"}}});
 }
 
 }  // namespace

@@ -26,7 +26,8 @@ TEST(CrossEntropyOp, ClosedForms) {
   EXPECT_NEAR(cross_entropy(even, labels)(0), std::log(7.0), 1e-6);
   EXPECT_NEAR(cross_entropy(even, labels, {.smoothing = 0.1})(0), std::log(7.0), 1e-6);
   const auto x = of<float>(context, Shape<2>{2, 2}, {1000, 0, 0, 2});
-  EXPECT_NEAR(cross_entropy(x, of<std::int64_t>(context, Shape<1>{2}, {1, 1}))(0), (1000 + std::log1p(std::exp(-2.0))) / 2, 1e-4);
+  EXPECT_NEAR(cross_entropy(x, of<std::int64_t>(context, Shape<1>{2}, {1, 1}))(0),
+              (1000 + std::log1p(std::exp(-2.0))) / 2, 1e-4);
 }
 
 TEST(CrossEntropyOp, AgreesWithTheFormula) {
@@ -110,14 +111,18 @@ TEST(CrossEntropyOp, LayoutsThreadsAndRecords) {
   const auto wide = of<std::int64_t>(context, Shape<2>{2, 2}, {1, 99, 0, 99});
   Case<float> c(context);
   const auto x = c.in<3>(Shape<3>{2, 1, 3}, 1);
-  EXPECT_EQ(cross_entropy(x, wide.slice(1, 0, 1))(0), cross_entropy(x, of<std::int64_t>(context, Shape<2>{2, 1}, {1, 0}))(0));
+  EXPECT_EQ(cross_entropy(x, wide.slice(1, 0, 1))(0),
+            cross_entropy(x, of<std::int64_t>(context, Shape<2>{2, 1}, {1, 0}))(0));
 }
 
 TEST(MseLossOp, IsTheMeanOfSquares) {
   Context context;
-  EXPECT_EQ(mse_loss(of<float>(context, Shape<2>{2, 2}, {1, 2, 3, 4}), of<float>(context, Shape<2>{2, 2}, {1, 0, 3, 8}))(0), 5);
+  EXPECT_EQ(
+      mse_loss(of<float>(context, Shape<2>{2, 2}, {1, 2, 3, 4}), of<float>(context, Shape<2>{2, 2}, {1, 0, 3, 8}))(0),
+      5);
   EXPECT_TRUE(std::isnan(mse_loss(context.empty<float>(Shape<2>{0, 3}), context.empty<float>(Shape<2>{0, 3}))(0)));
-  EXPECT_TRUE(std::isnan(mse_loss(of<float>(context, Shape<1>{2}, {nan_value, 1}), context.zeros<float>(Shape<1>{2}))(0)));
+  EXPECT_TRUE(
+      std::isnan(mse_loss(of<float>(context, Shape<1>{2}, {nan_value, 1}), context.zeros<float>(Shape<1>{2}))(0)));
 }
 
 TEST(MseLossOp, GradientsLayoutsThreadsAndRecords) {
@@ -136,17 +141,34 @@ TEST(MseLossOp, GradientsLayoutsThreadsAndRecords) {
 TEST(LossOps, SayWhatIsWrong) {
   const auto logits = [](Context& c) { return c.zeros<float>(Shape<3>{2, 3, 5}); };
   const auto with_label = [&](std::int64_t label) {
-    return [label](Context& c) { cross_entropy(c.zeros<float>(Shape<2>{2, 5}), of<std::int64_t>(c, Shape<1>{2}, {0, label})); };
+    return [label](Context& c) {
+      cross_entropy(c.zeros<float>(Shape<2>{2, 5}), of<std::int64_t>(c, Shape<1>{2}, {0, label}));
+    };
   };
   expect_errors({
       {"label too large", with_label(5), {"cross_entropy: ", "label 5 of row 1", "expected 0 to 4", "-100"}},
       {"label negative", with_label(-1), {"cross_entropy: ", "label -1 of row 1"}},
-      {"label shape", [&](Context& c) { cross_entropy(logits(c), c.zeros<std::int64_t>(Shape<2>{2, 4})); },
+      {"label shape",
+       [&](Context& c) {
+         cross_entropy(logits(c), c.zeros<std::int64_t>(Shape<2>{2, 4}));
+       },
        {"cross_entropy: ", "labels [2, 4]", "logits [2, 3, 5]", "expected [2, 3]"}},
-      {"exchanged axes", [&](Context& c) { cross_entropy(logits(c), c.zeros<std::int64_t>(Shape<2>{3, 2})); }, {"labels [3, 2]", "expected [2, 3]"}},
-      {"no logits", [&](Context& c) { cross_entropy(Tensor<float, 2>(), c.zeros<std::int64_t>(Shape<1>{2})); }, {"cross_entropy: logits is empty"}},
-      {"no labels", [&](Context& c) { cross_entropy(logits(c), Tensor<std::int64_t, 2>()); }, {"cross_entropy: labels is empty"}},
-      {"mse shapes", [&](Context& c) { mse_loss(logits(c), c.zeros<float>(Shape<3>{2, 3, 1})); }, {"mse_loss: ", "x [2, 3, 5]", "target [2, 3, 1]"}},
+      {"exchanged axes",
+       [&](Context& c) {
+         cross_entropy(logits(c), c.zeros<std::int64_t>(Shape<2>{3, 2}));
+       },
+       {"labels [3, 2]", "expected [2, 3]"}},
+      {"no logits",
+       [&](Context& c) { cross_entropy(Tensor<float, 2>(), c.zeros<std::int64_t>(Shape<1>{2})); },
+       {"cross_entropy: logits is empty"}},
+      {"no labels",
+       [&](Context& c) { cross_entropy(logits(c), Tensor<std::int64_t, 2>()); },
+       {"cross_entropy: labels is empty"}},
+      {"mse shapes",
+       [&](Context& c) {
+         mse_loss(logits(c), c.zeros<float>(Shape<3>{2, 3, 1}));
+       },
+       {"mse_loss: ", "x [2, 3, 5]", "target [2, 3, 1]"}},
       {"mse x", [&](Context& c) { mse_loss(Tensor<float, 3>(), logits(c)); }, {"mse_loss: x is empty"}},
       {"mse target", [&](Context& c) { mse_loss(logits(c), {}); }, {"mse_loss: target is empty"}},
   });

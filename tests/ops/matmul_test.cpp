@@ -17,8 +17,10 @@ struct Extents {
 
 template <class T>
 std::vector<AnyTensor<T>> product(Case<T>& c, const Extents& e, Transpose transpose) {
-  const auto a = c.template in<3>(transpose == Transpose::a ? Shape<3>{e.batch, e.k, e.m} : Shape<3>{e.batch, e.m, e.k}, 1);
-  const auto b = c.template in<3>(transpose == Transpose::b ? Shape<3>{e.batch, e.n, e.k} : Shape<3>{e.batch, e.k, e.n}, 2);
+  const auto a =
+      c.template in<3>(transpose == Transpose::a ? Shape<3>{e.batch, e.k, e.m} : Shape<3>{e.batch, e.m, e.k}, 1);
+  const auto b =
+      c.template in<3>(transpose == Transpose::b ? Shape<3>{e.batch, e.n, e.k} : Shape<3>{e.batch, e.k, e.n}, 2);
   return results(matmul(a, b, transpose));
 }
 
@@ -29,16 +31,20 @@ TEST(MatmulOp, AgreesWithTheSum) {
       Case<float> c(context);
       const AnyTensor<float> y = product(c, e, transpose)[0];
       const std::vector<float> a = values(c.inputs[0]), b = values(c.inputs[1]);
-      expect_near(y, [&](Index p) {
-        const Index s = p / (e.m * e.n), i = p / e.n % e.m, j = p % e.n;
-        double sum = 0;
-        for (Index k = 0; k < e.k; ++k) {
-          const Index at = transpose == Transpose::a ? k * e.m + i : i * e.k + k;
-          const Index bt = transpose == Transpose::b ? j * e.k + k : k * e.n + j;
-          sum += static_cast<double>(a[static_cast<std::size_t>(s * e.m * e.k + at)]) * static_cast<double>(b[static_cast<std::size_t>(s * e.n * e.k + bt)]);
-        }
-        return sum;
-      }, 1e-6);
+      expect_near(
+          y,
+          [&](Index p) {
+            const Index s = p / (e.m * e.n), i = p / e.n % e.m, j = p % e.n;
+            double sum = 0;
+            for (Index k = 0; k < e.k; ++k) {
+              const Index at = transpose == Transpose::a ? k * e.m + i : i * e.k + k;
+              const Index bt = transpose == Transpose::b ? j * e.k + k : k * e.n + j;
+              sum += static_cast<double>(a[static_cast<std::size_t>(s * e.m * e.k + at)]) *
+                     static_cast<double>(b[static_cast<std::size_t>(s * e.n * e.k + bt)]);
+            }
+            return sum;
+          },
+          1e-6);
     }
   }
 }
@@ -91,18 +97,40 @@ TEST(MatmulOp, CountsItsFlops) {
 TEST(MatmulOp, KeepsNaNAndInfinity) {
   const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
   Context context;
-  expect_values(matmul(of<float>(context, Shape<2>{3, 2}, {nan, 0, inf, 1, 1, 1}), of<float>(context, Shape<2>{2, 1}, {0, 1})), {nan, nan, 1});
+  expect_values(
+      matmul(of<float>(context, Shape<2>{3, 2}, {nan, 0, inf, 1, 1, 1}), of<float>(context, Shape<2>{2, 1}, {0, 1})),
+      {nan, nan, 1});
 }
 
 TEST(MatmulOp, SaysWhatIsWrong) {
   const auto x = [](Context& c, const Shape<3>& shape) { return c.zeros<float>(shape); };
   const Tensor<float, 3> none;
   expect_errors({
-      {"inner", [&](Context& c) { matmul(x(c, {2, 3, 4}), x(c, {2, 3, 4})); }, {"matmul: ", "a [2, 3, 4]", "b [2, 3, 4]", "do not fit"}},
-      {"inner transposed", [&](Context& c) { matmul(x(c, {2, 3, 4}), x(c, {2, 4, 3}), Transpose::b); }, {"matmul: ", "b [2, 4, 3] transposed"}},
-      {"batch", [&](Context& c) { matmul(x(c, {2, 3, 4}), x(c, {1, 4, 3})); }, {"matmul: ", "a [2, 3, 4]", "b [1, 4, 3]"}},
-      {"a", [&](Context& c) { matmul(none, x(c, {2, 3, 4})); }, {"matmul: a is empty"}},
-      {"b", [&](Context& c) { matmul(x(c, {2, 3, 4}), none); }, {"matmul: b is empty"}},
+      {"inner",
+       [&](Context& c) {
+         matmul(x(c, {2, 3, 4}), x(c, {2, 3, 4}));
+       },
+       {"matmul: ", "a [2, 3, 4]", "b [2, 3, 4]", "do not fit"}},
+      {"inner transposed",
+       [&](Context& c) {
+         matmul(x(c, {2, 3, 4}), x(c, {2, 4, 3}), Transpose::b);
+       },
+       {"matmul: ", "b [2, 4, 3] transposed"}},
+      {"batch",
+       [&](Context& c) {
+         matmul(x(c, {2, 3, 4}), x(c, {1, 4, 3}));
+       },
+       {"matmul: ", "a [2, 3, 4]", "b [1, 4, 3]"}},
+      {"a",
+       [&](Context& c) {
+         matmul(none, x(c, {2, 3, 4}));
+       },
+       {"matmul: a is empty"}},
+      {"b",
+       [&](Context& c) {
+         matmul(x(c, {2, 3, 4}), none);
+       },
+       {"matmul: b is empty"}},
   });
 }
 

@@ -13,11 +13,14 @@ constexpr float nan_value = std::numeric_limits<float>::quiet_NaN();
 TEST(ModulateOp, RowPerSampleOrPerToken) {
   Context context;
   const auto x = of<float>(context, Shape<3>{2, 2, 2}, {1, 2, 3, 4, 5, 6, 7, 8});
-  const auto shift = of<float>(context, Shape<2>{2, 2}, {10, 20, 30, 40}), scale = of<float>(context, Shape<2>{2, 2}, {0, 1, -1, 2});
+  const auto shift = of<float>(context, Shape<2>{2, 2}, {10, 20, 30, 40}),
+             scale = of<float>(context, Shape<2>{2, 2}, {0, 1, -1, 2});
   const std::vector<double> expected = {11, 24, 13, 28, 30, 58, 30, 64};
   expect_values(modulate(x, shift, scale), expected);
   expect_values(modulate(x, shift.unsqueeze(1), scale.unsqueeze(1)), expected);
-  expect_values(modulate(x, shift.unsqueeze(1).broadcast(Shape<3>{2, 2, 2}), scale.unsqueeze(1).broadcast(Shape<3>{2, 2, 2})), expected);
+  expect_values(
+      modulate(x, shift.unsqueeze(1).broadcast(Shape<3>{2, 2, 2}), scale.unsqueeze(1).broadcast(Shape<3>{2, 2, 2})),
+      expected);
   expect_values(modulate(x, shift, {}), {11, 22, 13, 24, 35, 46, 37, 48});
   expect_values(modulate(x, Tensor<float, 2>(), scale), {1, 4, 3, 8, 0, 18, 0, 24});
   EXPECT_EQ(values(modulate(x, Tensor<float, 2>(), {})), values(x));
@@ -25,7 +28,8 @@ TEST(ModulateOp, RowPerSampleOrPerToken) {
 
 TEST(GatedResidualOp, AddsTheGatedBranch) {
   Context context;
-  const auto r = of<float>(context, Shape<3>{2, 2, 2}, {1, 2, 3, 4, 5, 6, 7, 8}), f = of<float>(context, Shape<3>{2, 2, 2}, {1, 1, 2, 2, 3, 3, 4, 4});
+  const auto r = of<float>(context, Shape<3>{2, 2, 2}, {1, 2, 3, 4, 5, 6, 7, 8}),
+             f = of<float>(context, Shape<3>{2, 2, 2}, {1, 1, 2, 2, 3, 3, 4, 4});
   const auto gate = of<float>(context, Shape<2>{2, 2}, {0, 1, -1, 2});
   expect_values(gated_residual(Tensor<float, 3>(r), gate, f), {1, 3, 3, 6, 2, 12, 3, 16});
   expect_values(gated_residual(Tensor<float, 3>(r), Tensor<float, 2>(), f), {2, 3, 5, 6, 8, 9, 11, 12});
@@ -49,12 +53,15 @@ TEST(GatedResidualOp, WritesIntoAResidualThatItHoldsAlone) {
 template <class T>
 std::vector<AnyTensor<T>> all_of(Case<T>& c, const Shape<3>& shape) {
   const auto x = c.template in<3>(shape, 1), f = c.template in<3>(shape, 2);
-  const auto a = c.template in<2>(Shape<2>{shape[0], shape[2]}, 3), b = c.template in<2>(Shape<2>{shape[0], shape[2]}, 4);
-  const auto a1 = c.template in<3>(Shape<3>{shape[0], 1, shape[2]}, 5), b1 = c.template in<3>(Shape<3>{shape[0], 1, shape[2]}, 6);
+  const auto a = c.template in<2>(Shape<2>{shape[0], shape[2]}, 3),
+             b = c.template in<2>(Shape<2>{shape[0], shape[2]}, 4);
+  const auto a1 = c.template in<3>(Shape<3>{shape[0], 1, shape[2]}, 5),
+             b1 = c.template in<3>(Shape<3>{shape[0], 1, shape[2]}, 6);
   const auto an = c.template in<3>(shape, 7), bn = c.template in<3>(shape, 8);
-  return results(modulate(x, a, b), modulate(x, a1, b1), modulate(x, an, bn), modulate(x, a, {}), modulate(x, Tensor<T, 2>(), b),
-                 gated_residual(Tensor<T, 3>(x), a, f), gated_residual(Tensor<T, 3>(x), a1, f),
-                 gated_residual(Tensor<T, 3>(x), an, f), gated_residual(Tensor<T, 3>(x), Tensor<T, 2>(), f));
+  return results(modulate(x, a, b), modulate(x, a1, b1), modulate(x, an, bn), modulate(x, a, {}),
+                 modulate(x, Tensor<T, 2>(), b), gated_residual(Tensor<T, 3>(x), a, f),
+                 gated_residual(Tensor<T, 3>(x), a1, f), gated_residual(Tensor<T, 3>(x), an, f),
+                 gated_residual(Tensor<T, 3>(x), Tensor<T, 2>(), f));
 }
 
 TEST(ModulateOps, Gradients) {
@@ -79,7 +86,9 @@ TEST(ModulateOps, WithoutTokensOrSamples) {
   EXPECT_EQ(no_tokens.gradients[2], std::vector<float>(10, 0));
   EXPECT_EQ(no_tokens.gradients[3], std::vector<float>(10, 0));
   EXPECT_EQ(no_tokens.gradients[4], std::vector<float>(10, 0));
-  const Outcome<float> no_samples = forward_backward<float>([](Case<float>& c) { return all_of(c, Shape<3>{0, 3, 5}); });
+  const Outcome<float> no_samples = forward_backward<float>([](Case<float>& c) {
+    return all_of(c, Shape<3>{0, 3, 5});
+  });
   for (const auto& g : no_samples.gradients) EXPECT_TRUE(g.empty());
 }
 
@@ -115,15 +124,46 @@ TEST(ModulateOps, SayWhatIsWrong) {
   const auto row = [](Context& c, const Shape<2>& shape) { return c.zeros<float>(shape); };
   const auto part = [](Context& c, const Shape<3>& shape) { return c.zeros<float>(shape); };
   expect_errors({
-      {"shift width", [&](Context& c) { modulate(x(c), row(c, {2, 4}), {}); }, {"modulate: ", "shift [2, 4]", "x [2, 3, 5]", "expected"}},
-      {"shift batch", [&](Context& c) { modulate(x(c), row(c, {1, 5}), {}); }, {"modulate: ", "shift [1, 5]"}},
-      {"scale tokens", [&](Context& c) { modulate(x(c), part(c, {2, 1, 5}), part(c, {2, 2, 5})); }, {"modulate: ", "scale [2, 2, 5]"}},
-      {"no x", [&](Context& c) { modulate(Tensor<float, 3>(), row(c, {2, 5}), {}); }, {"modulate: x is empty"}},
-      {"f shape", [&](Context& c) { gated_residual(x(c), row(c, {2, 5}), c.zeros<float>(Shape<3>{2, 4, 5})); },
+      {"shift width",
+       [&](Context& c) {
+         modulate(x(c), row(c, {2, 4}), {});
+       },
+       {"modulate: ", "shift [2, 4]", "x [2, 3, 5]", "expected"}},
+      {"shift batch",
+       [&](Context& c) {
+         modulate(x(c), row(c, {1, 5}), {});
+       },
+       {"modulate: ", "shift [1, 5]"}},
+      {"scale tokens",
+       [&](Context& c) {
+         modulate(x(c), part(c, {2, 1, 5}), part(c, {2, 2, 5}));
+       },
+       {"modulate: ", "scale [2, 2, 5]"}},
+      {"no x",
+       [&](Context& c) {
+         modulate(Tensor<float, 3>(), row(c, {2, 5}), {});
+       },
+       {"modulate: x is empty"}},
+      {"f shape",
+       [&](Context& c) {
+         gated_residual(x(c), row(c, {2, 5}), c.zeros<float>(Shape<3>{2, 4, 5}));
+       },
        {"gated_residual: ", "residual [2, 3, 5]", "f [2, 4, 5]"}},
-      {"gate", [&](Context& c) { gated_residual(x(c), row(c, {2, 3}), x(c)); }, {"gated_residual: ", "gate [2, 3]", "x [2, 3, 5]"}},
-      {"no residual", [&](Context& c) { gated_residual({}, row(c, {2, 5}), x(c)); }, {"gated_residual: residual is empty"}},
-      {"no f", [&](Context& c) { gated_residual(x(c), row(c, {2, 5}), Tensor<float, 3>()); }, {"gated_residual: f is empty"}},
+      {"gate",
+       [&](Context& c) {
+         gated_residual(x(c), row(c, {2, 3}), x(c));
+       },
+       {"gated_residual: ", "gate [2, 3]", "x [2, 3, 5]"}},
+      {"no residual",
+       [&](Context& c) {
+         gated_residual({}, row(c, {2, 5}), x(c));
+       },
+       {"gated_residual: residual is empty"}},
+      {"no f",
+       [&](Context& c) {
+         gated_residual(x(c), row(c, {2, 5}), Tensor<float, 3>());
+       },
+       {"gated_residual: f is empty"}},
   });
 }
 

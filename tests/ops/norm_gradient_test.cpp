@@ -44,7 +44,9 @@ TEST(NormGradients, OfTheModulation) {
 }
 
 TEST(NormGradients, OfOneFeatureIsZeroForLayerNorm) {
-  const auto outcome = forward_backward<double>([](Case<double>& c) { return results(layer_norm(c.in<2>(Shape<2>{3, 1}, 1), {}, {}, 1e-5)); });
+  const auto outcome = forward_backward<double>([](Case<double>& c) {
+    return results(layer_norm(c.in<2>(Shape<2>{3, 1}, 1), {}, {}, 1e-5));
+  });
   for (const double g : outcome.gradients[0]) EXPECT_EQ(g, 0);
   expect_gradients([](Case<double>& c) { return results(rms_norm(c.in<2>(Shape<2>{3, 1}, 1), {}, 1e-2)); });
 }
@@ -52,8 +54,11 @@ TEST(NormGradients, OfOneFeatureIsZeroForLayerNorm) {
 TEST(NormGradients, AtALargeMean) {  // against the gradient of the centred row, which is the same
   const auto gradient = [](double mean) {
     return forward_backward<double>([mean](Case<double>& c) {
-             return results(layer_norm(c.at<1>(Shape<1>{33}, [mean](Index i) { return mean + static_cast<double>(i * 7 % 33); }), {}, {}, 1e-5));
-           }).gradients[0];
+             return results(
+                 layer_norm(c.at<1>(Shape<1>{33}, [mean](Index i) { return mean + static_cast<double>(i * 7 % 33); }),
+                            {}, {}, 1e-5));
+           })
+        .gradients[0];
   };
   const std::vector<double> near = gradient(0), far = gradient(1e6);
   for (std::size_t i = 0; i < 33; ++i) EXPECT_NEAR(far[i], near[i], 1e-9);

@@ -14,7 +14,8 @@ constexpr float nan_value = std::numeric_limits<float>::quiet_NaN();
 std::vector<double> normalised(const float* x, Index n, double eps, bool subtract_mean) {
   double mean = 0, square = 0;
   for (Index i = 0; subtract_mean && i < n; ++i) mean += static_cast<double>(x[i]) / static_cast<double>(n);
-  for (Index i = 0; i < n; ++i) square += (static_cast<double>(x[i]) - mean) * (static_cast<double>(x[i]) - mean) / static_cast<double>(n);
+  for (Index i = 0; i < n; ++i)
+    square += (static_cast<double>(x[i]) - mean) * (static_cast<double>(x[i]) - mean) / static_cast<double>(n);
   std::vector<double> y;
   for (Index i = 0; i < n; ++i) y.push_back((static_cast<double>(x[i]) - mean) / std::sqrt(square + eps));
   return y;
@@ -32,13 +33,17 @@ TEST(NormOps, AgreeWithTheFormula) {
       const auto expected = [&](bool modulated) {
         return [&, modulated](Index p) {
           const Index row = p / width, i = p % width;
-          double y = normalised(x.data() + row * width, width, 1e-5, layer)[static_cast<std::size_t>(i)] * static_cast<double>(w(i));
+          double y = normalised(x.data() + row * width, width, 1e-5, layer)[static_cast<std::size_t>(i)] *
+                     static_cast<double>(w(i));
           if (layer) y += static_cast<double>(b(i));
-          return modulated ? y * (1 + static_cast<double>(scale(row / 3, i))) + static_cast<double>(shift(row / 3, i)) : y;
+          return modulated ? y * (1 + static_cast<double>(scale(row / 3, i))) + static_cast<double>(shift(row / 3, i))
+                           : y;
         };
       };
       expect_near(layer ? layer_norm(x, w, b, 1e-5) : rms_norm(x, w, 1e-5), expected(false), 1e-6);
-      expect_near(layer ? modulated_layer_norm(x, w, b, shift, scale, 1e-5) : modulated_rms_norm(x, w, shift, scale, 1e-5), expected(true), 1e-6);
+      expect_near(
+          layer ? modulated_layer_norm(x, w, b, shift, scale, 1e-5) : modulated_rms_norm(x, w, shift, scale, 1e-5),
+          expected(true), 1e-6);
     }
   }
 }
@@ -50,14 +55,16 @@ TEST(NormOps, OneFormIsTheOther) {
   const auto shift = c.in<2>(Shape<2>{2, 19}, 4), scale = c.in<2>(Shape<2>{2, 19}, 5);
   const auto same = [](const Tensor<float, 3>& together, const Tensor<float, 3>& apart) {
     const std::vector<float> want = values(apart);
-    expect_near(together, [&](Index i) { return static_cast<double>(want[static_cast<std::size_t>(i)]); }, 3e-7);
+    expect_near(
+        together, [&](Index i) { return static_cast<double>(want[static_cast<std::size_t>(i)]); }, 3e-7);
   };
   same(modulated_layer_norm(x, {}, {}, shift, scale, 1e-6), modulate(layer_norm(x, {}, {}, 1e-6), shift, scale));
   same(modulated_rms_norm(x, {}, shift, scale, 1e-6), modulate(rms_norm(x, {}, 1e-6), shift, scale));
 }
 
 TEST(NormOps, TheEpsOfTheCallCounts) {  // rows of +-1e-3 have variance and mean square 1e-6
-  for (const auto& [eps, expected] : {std::pair{1e-6, 0.7071068}, {1e-5, 0.3015113}, {1e-12, 0.9999995}, {1e-3, 0.0316070}}) {
+  for (const auto& [eps, expected] :
+       {std::pair{1e-6, 0.7071068}, {1e-5, 0.3015113}, {1e-12, 0.9999995}, {1e-3, 0.0316070}}) {
     for (const Index width : {2, 16, 34}) {
       Context context;
       Case<float> c(context);
@@ -113,7 +120,8 @@ template <class T>
 std::vector<AnyTensor<T>> all_of(Case<T>& c, const Shape<3>& shape) {
   const auto x = c.template in<3>(shape, 1);
   const auto w = c.template in<1>(Shape<1>{shape[2]}, 2, 1, 1), b = c.template in<1>(Shape<1>{shape[2]}, 3);
-  const auto shift = c.template in<2>(Shape<2>{shape[0], shape[2]}, 4), scale = c.template in<2>(Shape<2>{shape[0], shape[2]}, 5);
+  const auto shift = c.template in<2>(Shape<2>{shape[0], shape[2]}, 4),
+             scale = c.template in<2>(Shape<2>{shape[0], shape[2]}, 5);
   const auto shift_of_token = c.template in<3>(shape, 6), scale_of_token = c.template in<3>(shape, 7);
   return results(layer_norm(x, w, b, 1e-5), rms_norm(x, w, 1e-5), layer_norm(x, {}, {}, 1e-6), rms_norm(x, {}, 1e-6),
                  modulated_layer_norm(x, w, b, shift, scale, 1e-5), modulated_rms_norm(x, w, shift, scale, 1e-5),
@@ -155,11 +163,21 @@ TEST(NormOps, SayWhatIsWrong) {
   const auto wide = [](Context& c) { return c.zeros<float>(Shape<1>{4}); };
   const auto row = [](Context& c, const Shape<2>& shape) { return c.zeros<float>(shape); };
   expect_errors({
-      {"weight", [&](Context& c) { layer_norm(x(c), wide(c), {}, 1e-5); }, {"layer_norm: ", "weight [4]", "x [2, 3, 5]", "expected [5]"}},
+      {"weight",
+       [&](Context& c) { layer_norm(x(c), wide(c), {}, 1e-5); },
+       {"layer_norm: ", "weight [4]", "x [2, 3, 5]", "expected [5]"}},
       {"bias", [&](Context& c) { layer_norm(x(c), {}, wide(c), 1e-5); }, {"layer_norm: ", "bias [4]", "expected [5]"}},
       {"rms weight", [&](Context& c) { rms_norm(x(c), wide(c), 1e-5); }, {"rms_norm: ", "weight [4]", "expected [5]"}},
-      {"shift", [&](Context& c) { modulated_layer_norm(x(c), {}, {}, row(c, {3, 5}), {}, 1e-5); }, {"layer_norm: ", "shift [3, 5]"}},
-      {"scale", [&](Context& c) { modulated_rms_norm(x(c), {}, row(c, {2, 5}), row(c, {2, 4}), 1e-5); }, {"rms_norm: ", "scale [2, 4]"}},
+      {"shift",
+       [&](Context& c) {
+         modulated_layer_norm(x(c), {}, {}, row(c, {3, 5}), {}, 1e-5);
+       },
+       {"layer_norm: ", "shift [3, 5]"}},
+      {"scale",
+       [&](Context& c) {
+         modulated_rms_norm(x(c), {}, row(c, {2, 5}), row(c, {2, 4}), 1e-5);
+       },
+       {"rms_norm: ", "scale [2, 4]"}},
       {"layer x", [&](Context&) { layer_norm(Tensor<float, 3>(), {}, {}, 1e-5); }, {"layer_norm: x is empty"}},
       {"rms x", [&](Context&) { rms_norm(Tensor<float, 3>(), {}, 1e-5); }, {"rms_norm: x is empty"}},
   });

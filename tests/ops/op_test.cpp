@@ -23,7 +23,8 @@ AnyTensor<float> twice(const AnyTensor<float>& x) {
   op.run({.flops = 1, .bytes = 8}, [&](Threads) {
     for (Index i = 0; i < y.count(); ++i) y.mutable_data()[i] = 2 * from.data()[i];
   });
-  if (op.recording()) op.record(y, [gx = op.ghost(x)](GradTape& tape, AnyTensor<float> gy) { tape.give(gx, twice(gy)); });
+  if (op.recording())
+    op.record(y, [gx = op.ghost(x)](GradTape& tape, AnyTensor<float> gy) { tape.give(gx, twice(gy)); });
   return op.result(std::move(y));
 }
 
@@ -46,13 +47,23 @@ TEST(Op, SaysWhereTheErrorIs) {
     };
   };
   expect_errors({
-      {"shape", in_scope([](Context& c) { twice(c.zeros<float>(Shape<2>{2, 13}).any()); }), {"transformer_blocks.3.attn: twice: x [2, 13] is unlucky"}},
-      {"second argument", in_scope([](Context& c) { add(c.zeros<float>(Shape<1>{2}), Tensor<float, 1>()); }), {"transformer_blocks.3.attn: add: b is empty (moved from?)"}},
+      {"shape",
+       in_scope([](Context& c) {
+         twice(c.zeros<float>(Shape<2>{2, 13}).any());
+       }),
+       {"transformer_blocks.3.attn: twice: x [2, 13] is unlucky"}},
+      {"second argument",
+       in_scope([](Context& c) { add(c.zeros<float>(Shape<1>{2}), Tensor<float, 1>()); }),
+       {"transformer_blocks.3.attn: add: b is empty (moved from?)"}},
       {"alone", [](Context&) { twice({}); }, {"twice: x is empty (moved from?)"}},
   });
   const Parameter<float, 2> p(Shape<2>{2, 3});
   expect_errors<aulos::Error>({
-      {"no values", in_scope([&](Context& c) { add(c.zeros<float>(Shape<2>{2, 3}), p); }), {"transformer_blocks.3.attn: add: b [2, 3] has no values yet"}},
+      {"no values",
+       in_scope([&](Context& c) {
+         add(c.zeros<float>(Shape<2>{2, 3}), p);
+       }),
+       {"transformer_blocks.3.attn: add: b [2, 3] has no values yet"}},
   });
 }
 
@@ -111,10 +122,11 @@ TEST(Op, SeveralResultsShareOneRule) {
     op.run({}, [&](Threads) {
       for (Index i = 0; i < 2; ++i) a.mutable_data()[i] = b.mutable_data()[i] = 3;
     });
-    op.record(std::array{&a, &absent, &b}, [&with_gradient, gx = op.ghost(in)](GradTape& t, std::span<AnyTensor<float>> g) {
-      for (const AnyTensor<float>& each : g) with_gradient.push_back(!each.empty());
-      for (AnyTensor<float>& each : g) t.give(gx, std::move(each));
-    });
+    op.record(std::array{&a, &absent, &b},
+              [&with_gradient, gx = op.ghost(in)](GradTape& t, std::span<AnyTensor<float>> g) {
+                for (const AnyTensor<float>& each : g) with_gradient.push_back(!each.empty());
+                for (AnyTensor<float>& each : g) t.give(gx, std::move(each));
+              });
     return std::array{Tensor<float, 1>(a), Tensor<float, 1>(b)};
   };
   std::vector<bool> with_gradient;

@@ -81,7 +81,9 @@ TEST(PatchOps, SayWhatIsWrong) {
   expect_errors({
       {"height", [&](Context& c) { patchify(image(c), 3); }, {"patchify: ", "x [1, 2, 4, 6]", "patch size 3"}},
       {"patch 0", [&](Context& c) { patchify(image(c), 0); }, {"patchify: ", "patch size 0"}},
-      {"tokens", [&](Context& c) { unpatchify(tokens(c), 2, 2, 2, order); }, {"unpatchify: ", "x [1, 6, 8]", "expected [B, 4, C * 4]", "2 by 2"}},
+      {"tokens",
+       [&](Context& c) { unpatchify(tokens(c), 2, 2, 2, order); },
+       {"unpatchify: ", "x [1, 6, 8]", "expected [B, 4, C * 4]", "2 by 2"}},
       {"channels", [&](Context& c) { unpatchify(tokens(c), 2, 3, 3, order); }, {"unpatchify: ", "C * 9"}},
       {"unpatchify 0", [&](Context& c) { unpatchify(tokens(c), 2, 3, 0, order); }, {"unpatchify: "}},
       {"negative", [&](Context& c) { unpatchify(tokens(c), -2, -3, 2, order); }, {"unpatchify: "}},

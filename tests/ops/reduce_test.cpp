@@ -30,7 +30,8 @@ TEST(ReduceOps, AgreeWithTheFormula) {
     expect_values(mean(x), {total / (6 * n)}, 1e-7);
     expect_values(sum_last(x), row_sum, 1e-7);
     expect_values(max_last(x), row_max);
-    expect_near(mean_last(x), [&](Index i) { return row_sum[static_cast<std::size_t>(i)] / n; }, 1e-7);
+    expect_near(
+        mean_last(x), [&](Index i) { return row_sum[static_cast<std::size_t>(i)] / n; }, 1e-7);
     EXPECT_EQ(max_last(x).shape(), (Shape<3>{2, 3, 1}));
   }
 }
@@ -46,7 +47,8 @@ TEST(ReduceOps, SumInDouble) {
 TEST(ReduceOps, MaximumIsTheFirstAndNaNWins) {
   Context context;
   GradTape tape(context);
-  auto x = of<float>(context, Shape<2>{3, 4}, {1, 5, 5, 2, nan_value, 9, 1, nan_value, -infinity, -infinity, -infinity, -infinity});
+  auto x = of<float>(context, Shape<2>{3, 4},
+                     {1, 5, 5, 2, nan_value, 9, 1, nan_value, -infinity, -infinity, -infinity, -infinity});
   tape.watch(x);
   const auto y = max_last(x);
   expect_values(y, {5, nan_value, -infinity});
@@ -54,7 +56,8 @@ TEST(ReduceOps, MaximumIsTheFirstAndNaNWins) {
   const auto g = tape.gradient(x);
   for (Index r = 0; r < 3; ++r)
     for (Index c = 0; c < 4; ++c)
-      EXPECT_EQ(g(r, c), c == (r == 0 ? 1 : 0) ? static_cast<float>(noise(77, static_cast<std::uint64_t>(r))) : 0) << r << c;
+      EXPECT_EQ(g(r, c), c == (r == 0 ? 1 : 0) ? static_cast<float>(noise(77, static_cast<std::uint64_t>(r))) : 0)
+          << r << c;
   for (Index length = 1; length <= 67; ++length) {
     for (const Index at : {Index{0}, length / 2, length - 1}) {
       auto v = context.full<float>(Shape<1>{length}, 2);

@@ -13,8 +13,10 @@ using aulos::SinusoidOrder;
 TEST(SinusoidOp, ConventionsInUse) {
   Context context;
   const auto t = of<float>(context, Shape<1>{1}, {500});
-  const std::vector<double> cosines = {-0.883849, 0.964966, 0.283662, 0.877583}, sines = {-0.467772, -0.262375, -0.958924, 0.479426};
-  const std::vector<double> cosines1 = {-0.883849, -0.346653, 0.473781, 0.998750}, sines1 = {-0.467772, -0.937993, 0.880643, 0.049979};
+  const std::vector<double> cosines = {-0.883849, 0.964966, 0.283662, 0.877583},
+                            sines = {-0.467772, -0.262375, -0.958924, 0.479426};
+  const std::vector<double> cosines1 = {-0.883849, -0.346653, 0.473781, 0.998750},
+                            sines1 = {-0.467772, -0.937993, 0.880643, 0.049979};
   const auto joined = [](std::vector<double> a, const std::vector<double>& b) {
     a.insert(a.end(), b.begin(), b.end());
     return a;
@@ -35,13 +37,17 @@ TEST(SinusoidOp, ClosedFormInDouble) {
         const SinusoidOptions options{.width = width, .frequency_shift = shift, .max_period = period, .scale = 3};
         const auto y = sinusoid(of<double>(context, Shape<1>{5}, times), options);
         const Index half = width / 2;
-        expect_near(y, [&](Index p) {
-          const Index i = p % width;
-          if (i == 2 * half) return 0.0;  // an odd width ends with a zero
-          const double angle = 3 * times[static_cast<std::size_t>(p / width)] *
-                               std::exp(-std::log(period) * static_cast<double>(i % half) / (static_cast<double>(half) - shift));
-          return i < half ? std::cos(angle) : std::sin(angle);
-        }, 1e-11);
+        expect_near(
+            y,
+            [&](Index p) {
+              const Index i = p % width;
+              if (i == 2 * half) return 0.0;  // an odd width ends with a zero
+              const double angle =
+                  3 * times[static_cast<std::size_t>(p / width)] *
+                  std::exp(-std::log(period) * static_cast<double>(i % half) / (static_cast<double>(half) - shift));
+              return i < half ? std::cos(angle) : std::sin(angle);
+            },
+            1e-11);
       }
     }
   }
@@ -65,7 +71,8 @@ TEST(SinusoidOp, KeepsLeadingAxesAndTakesViews) {
   EXPECT_EQ(values(sinusoid(t.slice(1, 1, 2), {.width = 10})), values(y.slice(1, 1, 2)));
   EXPECT_EQ(sinusoid(context.empty<float>(Shape<1>{0}), {.width = 10}).shape(), (Shape<2>{0, 10}));
   const float nan = std::numeric_limits<float>::quiet_NaN();
-  for (const float v : values(sinusoid(of<float>(context, Shape<1>{1}, {nan}), {.width = 10}))) EXPECT_TRUE(std::isnan(v));
+  for (const float v : values(sinusoid(of<float>(context, Shape<1>{1}, {nan}), {.width = 10})))
+    EXPECT_TRUE(std::isnan(v));
 }
 
 TEST(SinusoidOp, RecordsThreadsAndErrors) {
@@ -93,7 +100,9 @@ TEST(SinusoidOp, RecordsThreadsAndErrors) {
   Context dry{Context::Dry{}};
   EXPECT_EQ(sinusoid(dry.empty<float>(Shape<1>{300}), {.width = 64}).shape(), (Shape<2>{300, 64}));
   EXPECT_GT(dry.planned().flops, 0);
-  expect_errors({{"width", [](Context& c) { sinusoid(c.zeros<float>(Shape<1>{2}), {.width = 1}); }, {"sinusoid: ", "width 1", "expected 2 or more"}},
+  expect_errors({{"width",
+                  [](Context& c) { sinusoid(c.zeros<float>(Shape<1>{2}), {.width = 1}); },
+                  {"sinusoid: ", "width 1", "expected 2 or more"}},
                  {"empty", [](Context&) { sinusoid(Tensor<float, 1>()); }, {"sinusoid: t is empty"}}});
 }
 

@@ -35,16 +35,22 @@ TEST(SoftmaxOp, AgreesWithTheFormula) {
     const auto x = c.in<3>(Shape<3>{2, 3, columns}, 1, 3);
     const std::vector<float> numbers = values(x);
     const Naive naive{{numbers.begin(), numbers.end()}, columns};
-    expect_near(softmax(x), [&](Index i) { return std::exp(naive.x[static_cast<std::size_t>(i)]) / naive.denominator(i / columns); }, 1e-6);
-    expect_near(log_softmax(x), [&](Index i) { return naive.x[static_cast<std::size_t>(i)] - std::log(naive.denominator(i / columns)); }, 1e-6);
-    expect_near(logsumexp(x), [&](Index i) { return std::log(naive.denominator(i)); }, 1e-6);
+    expect_near(
+        softmax(x),
+        [&](Index i) { return std::exp(naive.x[static_cast<std::size_t>(i)]) / naive.denominator(i / columns); }, 1e-6);
+    expect_near(
+        log_softmax(x),
+        [&](Index i) { return naive.x[static_cast<std::size_t>(i)] - std::log(naive.denominator(i / columns)); }, 1e-6);
+    expect_near(
+        logsumexp(x), [&](Index i) { return std::log(naive.denominator(i)); }, 1e-6);
     EXPECT_EQ(logsumexp(x).shape(), (Shape<3>{2, 3, 1}));
   }
 }
 
 TEST(SoftmaxOp, TakesTheMaximumOutFirst) {
   Context context;
-  expect_values(softmax(of<float>(context, Shape<2>{4, 3}, {151.3f, 150.3f, -200, 1e30f, 1e30f, -1e30f, -1e30f, -1e30f, -3e38f, 90, 90, 90})),
+  expect_values(softmax(of<float>(context, Shape<2>{4, 3},
+                                  {151.3f, 150.3f, -200, 1e30f, 1e30f, -1e30f, -1e30f, -1e30f, -3e38f, 90, 90, 90})),
                 {0.7310586, 0.2689414, 0, 0.5, 0.5, 0, 0.5, 0.5, 0, 1 / 3., 1 / 3., 1 / 3.}, 1e-6);
   expect_values(logsumexp(of<float>(context, Shape<1>{2}, {1000, 1000})), {1000 + std::log(2.0)}, 1e-6);
 }
@@ -106,7 +112,8 @@ TEST(SoftmaxOp, ThreadsAgree) {
 TEST(SoftmaxOp, Records) {
   const Shape<3> shape{2, 3, 19};
   expect_records<float>("softmax", {"x"}, [&](auto& c) { return results(softmax(c.template in<3>(shape, 1))); });
-  expect_records<float>("log_softmax", {"x"}, [&](auto& c) { return results(log_softmax(c.template in<3>(shape, 1))); });
+  expect_records<float>("log_softmax", {"x"},
+                        [&](auto& c) { return results(log_softmax(c.template in<3>(shape, 1))); });
   expect_records<float>("logsumexp", {"x"}, [&](auto& c) { return results(logsumexp(c.template in<3>(shape, 1))); });
 }
 

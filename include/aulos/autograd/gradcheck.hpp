@@ -23,9 +23,9 @@
 namespace aulos::inline AULOS_ISA {
 
 struct GradcheckOptions {
-  double step = 1e-6;       // times max(1, |x|)
-  double tolerance = 1e-6;  // of ||analytic - numeric|| against the larger norm, by argument
-  double floor = 1e-3;      // norms below this share of the largest gradient's count as this share
+  double step = 1e-6;           // times max(1, |x|)
+  double tolerance = 1e-6;      // of ||analytic - numeric|| against the larger norm, by argument
+  double floor = 1e-3;          // norms below this share of the largest gradient's count as this share
   std::uint64_t seed = 0x5EED;  // of the cotangents
 };
 
@@ -167,8 +167,7 @@ inline GradcheckResult gradcheck(Context& context, GradcheckFunction f, std::spa
       const std::vector<double> low = gradcheck_results(f, inputs);
       x = before;
       double change = 0;  // of the loss
-      for (std::size_t r = 0; r < high.size(); ++r)
-        change += (high[r] - low[r]) * gradcheck_cotangent(options.seed, r);
+      for (std::size_t r = 0; r < high.size(); ++r) change += (high[r] - low[r]) * gradcheck_cotangent(options.seed, r);
       a.numeric[i] = change / (above - below);
     }
   }
@@ -179,7 +178,8 @@ inline GradcheckResult gradcheck(Context& context, GradcheckFunction f, std::spa
     return std::sqrt(squares);
   };
   double largest = 0;
-  for (const GradcheckArgument& a : arguments) largest = std::fmax(largest, std::fmax(norm(a.analytic), norm(a.numeric)));
+  for (const GradcheckArgument& a : arguments)
+    largest = std::fmax(largest, std::fmax(norm(a.analytic), norm(a.numeric)));
   GradcheckResult result;
   for (const GradcheckArgument& a : arguments) {
     std::vector<double> difference = a.analytic;
@@ -218,14 +218,16 @@ void gradcheck_collect(std::vector<AnyTensor<double>>& results, const Y& y) {
 // Compares the gradients of f(inputs...), a Tensor or a tuple or array of tensors, with respect to every input and
 // parameter. The loss is the sum of the results times fixed random cotangents. Inputs may be views; elements are
 // changed and put back. f must be smooth within a step of every element and always do the same.
-//     EXPECT_TRUE(gradcheck(context, [](auto x) { return gelu(x); }, std::tuple(context.normal<double>(Shape<2>{3, 5}))));
+//     EXPECT_TRUE(gradcheck(context, [](auto x) { return gelu(x); }, std::tuple(context.normal<double>(Shape<2>{3,
+//     5}))));
 template <class F, int... Ranks>
 GradcheckResult gradcheck(Context& context, const F& f, const std::tuple<Tensor<double, Ranks>...>& inputs,
                           std::span<const GradcheckParameter> parameters = {}, const GradcheckOptions& options = {}) {
   const auto call = [&](std::span<const AnyTensor<double>> x, std::vector<AnyTensor<double>>& results) {
     [&]<std::size_t... I>(std::index_sequence<I...>) {
       detail::gradcheck_collect(results, f(Tensor<double, Ranks>(x[I])...));
-    }(std::index_sequence_for<Tensor<double, Ranks>...>());
+    }
+    (std::index_sequence_for<Tensor<double, Ranks>...>());
   };
   const std::array<AnyTensor<double>, sizeof...(Ranks)> list =
       std::apply([](const auto&... x) { return std::array<AnyTensor<double>, sizeof...(Ranks)>{x.any()...}; }, inputs);

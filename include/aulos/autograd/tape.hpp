@@ -255,7 +255,8 @@ class GradTape {
     auto [at, fresh] = parameter_nodes_.try_emplace(buffer, parameter_bit | parameters_.size());
     if (fresh) parameters_.push_back({buffer->bytes, buffer->bytes, Keep::yes, {}});
     Slot& slot = slot_of(at->second);
-    if (slot.bytes != buffer->bytes) slot = {buffer->bytes, buffer->bytes, Keep::yes, {}};  // another one at its address
+    if (slot.bytes != buffer->bytes)
+      slot = {buffer->bytes, buffer->bytes, Keep::yes, {}};  // another one at its address
     return at->second;
   }
 

@@ -40,7 +40,7 @@ struct Plan {
   double flops = 0;
   double bytes = 0;               // read and written by operations
   std::size_t peak_bytes = 0;     // of tensors alive at the same time
-  std::size_t held_bytes = 0;     // what a pool that grows by itself holds in the end
+  std::size_t held_bytes = 0;     // what the pool has to hold in one piece: ContextOptions::reserve_bytes
   std::size_t scratch_bytes = 0;  // per thread, outside the pool
 };
 
@@ -75,7 +75,10 @@ class Context {
   }
 
   // A Context that plans: tensors have shapes but no elements, operations are counted but not run.
-  struct Dry : ContextOptions {};
+  struct Dry : ContextOptions {
+    Dry() = default;  // no aggregate, or clang takes Context({.threads = 2}) for it
+    explicit Dry(const ContextOptions& options) : ContextOptions(options) {}
+  };
   explicit Context(const Dry& options) : Context(Pool::Kind::dry, options) {}
   bool dry() const noexcept { return pool_->dry(); }
 

@@ -55,7 +55,8 @@ inline constexpr std::size_t round_to_buffer(std::size_t bytes) noexcept {
   return bytes == 0 ? buffer_alignment : (bytes + buffer_alignment - 1) / buffer_alignment * buffer_alignment;
 }
 
-// Bytes of a pool. `live` lies in tensors now, `peak` is the most that ever did, `held` is what the system gave.
+// Bytes of a pool. `live` lies in tensors now, `peak` is the most that ever did, `held` is what the system gave; of a
+// dry pool, what a pool must hold in one piece to need no more.
 struct MemoryUse {
   std::size_t live = 0;
   std::size_t peak = 0;
@@ -88,6 +89,7 @@ class Pool {
     block->references = 1;
     use_.live += block->bytes;
     if (use_.live > use_.peak) use_.peak = use_.live;
+    if (dry()) note_extent(block);
     unpoison(block);
     return block;
   }
@@ -110,8 +112,10 @@ class Pool {
     if (context_ == nullptr && use_.live == 0) delete this;
   }
 
-  // Makes the pool hold at least `bytes` in one piece, as `plan` predicts them. Throws std::bad_alloc.
+  // Makes the pool hold at least `bytes`, in one piece where nothing lives in it. A dry pool that saw the same takes and
+  // gives knows how many: its `held`. Throws std::bad_alloc.
   void reserve(std::size_t bytes) {
+    if (dry()) return;
     bytes = round_to_buffer(bytes);
     if (use_.held >= bytes) return;
     if (use_.live == 0) release();
@@ -129,6 +133,7 @@ class Pool {
   static constexpr std::size_t max_bytes = buffer_alignment << (rows - 1);
   static constexpr int columns = 8;  // subdivisions of each
   static constexpr std::size_t first_chunk = 64 * 1024;
+  static constexpr std::uintptr_t first_dry_address = std::uintptr_t{1} << 60;
 
   struct Chunk {
     std::byte* data;
@@ -152,18 +157,29 @@ class Pool {
     return {row, row >= 3 ? static_cast<int>(rest >> (row - 3)) : static_cast<int>(rest << (3 - row))};
   }
 
-  // The smallest class that has a block and whose blocks all fit; failing that, a fitting block of the request's class.
-  Buffer* find(std::size_t bytes) noexcept {
+  // The smallest free block that fits. Ends of chunks are the last resort: what lies before them is used up first, so
+  // that a larger chunk gives the same places and a boundless one (a plan's) says how large a chunk must be.
+  Buffer* find(std::size_t bytes) const noexcept {
+    Buffer* end = nullptr;
     const Class c = class_of(bytes);
-    const unsigned above = column_bits_[c.row] & ~((2u << c.column) - 1u);
-    if (Buffer* exact = lists_[c.row][c.column]; exact != nullptr && exact->bytes == bytes) return exact;
-    for (Buffer* block = lists_[c.row][c.column]; block != nullptr; block = block->next_free)
-      if (block->bytes >= bytes) return block;
-    if (above != 0) return lists_[c.row][std::countr_zero(above)];
-    const std::uint64_t larger = row_bits_ & ~((std::uint64_t{2} << c.row) - 1u);
-    if (larger == 0) return nullptr;
-    const int row = std::countr_zero(larger);
-    return lists_[row][std::countr_zero(column_bits_[row])];
+    unsigned columns_left = column_bits_[c.row] & ~((1u << c.column) - 1u);
+    std::uint64_t rows_left = row_bits_ & ~((std::uint64_t{2} << c.row) - 1u);
+    for (int row = c.row;;) {
+      for (; columns_left != 0; columns_left &= columns_left - 1) {
+        Buffer* best = nullptr;
+        for (Buffer* block = lists_[row][std::countr_zero(columns_left)]; block != nullptr; block = block->next_free) {
+          if (block->bytes < bytes) continue;
+          Buffer*& found = block->after == nullptr ? end : best;
+          if (found == nullptr || block->bytes < found->bytes) found = block;
+          if (best != nullptr && best->bytes == bytes) return best;
+        }
+        if (best != nullptr) return best;
+      }
+      if (rows_left == 0) return end;
+      row = std::countr_zero(rows_left);
+      columns_left = column_bits_[row];
+      rows_left &= rows_left - 1;
+    }
   }
 
   void link(Buffer* block) noexcept {
@@ -223,6 +239,7 @@ class Pool {
   // Every chunk but the first few is a quarter of what is held already, so that a pool without a plan stays near its
   // peak and still asks the system only logarithmically often.
   std::size_t next_chunk() const noexcept {
+    if (dry()) return max_bytes;
     const std::size_t quarter = round_to_buffer(use_.held / 4);
     return quarter > first_chunk ? quarter : first_chunk;
   }
@@ -244,10 +261,16 @@ class Pool {
     block->pool = this;
     block->free = true;
     chunks_.push_back({data, bytes, block});
-    use_.held += bytes;
+    if (!dry()) use_.held += bytes;
     poison(block);
     link(block);
     return block;
+  }
+
+  // Planned chunks follow each other: the furthest end is the size of the piece that would have been enough.
+  void note_extent(const Buffer* block) noexcept {
+    const std::size_t end = reinterpret_cast<std::uintptr_t>(block->data) - first_dry_address + block->bytes;
+    if (end > use_.held) use_.held = end;
   }
 
   // Hands every chunk back to the system; only when nothing is live.
@@ -287,7 +310,7 @@ class Pool {
     if (dry()) {
       // Addresses that no processor maps: touching planned memory faults.
       std::byte* data = reinterpret_cast<std::byte*>(next_dry_address_);
-      next_dry_address_ += (bytes + huge_page) / huge_page * huge_page;
+      next_dry_address_ += bytes;
       return data;
     }
 #if defined(__linux__)
@@ -336,7 +359,7 @@ class Pool {
   std::vector<Chunk> chunks_;
   std::vector<std::unique_ptr<Buffer[]>> descriptors_;
   Buffer* spare_ = nullptr;
-  std::uintptr_t next_dry_address_ = std::uintptr_t{1} << 52;
+  std::uintptr_t next_dry_address_ = first_dry_address;
 };
 
 // A counted reference to a buffer. Plain counting: a tensor belongs to the thread of its Context.

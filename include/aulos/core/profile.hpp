@@ -1,13 +1,14 @@
 // What an operation costs, and the record of what operations did.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "aulos/core/config.hpp"
+#include "aulos/core/sorted_indices.hpp"
 
 namespace aulos::inline AULOS_ISA {
 
@@ -48,16 +49,22 @@ struct ProfileRow {
 inline std::vector<ProfileRow> summarise(const std::vector<ProfileRecord>& records) {
   std::vector<ProfileRow> rows;
   for (const ProfileRecord& record : records) {
-    auto row =
-        std::find_if(rows.begin(), rows.end(), [&](const ProfileRow& r) { return r.operation == record.operation; });
-    if (row == rows.end()) row = rows.insert(rows.end(), ProfileRow{.operation = record.operation});
-    ++row->calls;
-    row->seconds += record.seconds;
-    row->flops += record.flops;
-    row->bytes += record.bytes;
+    std::size_t at = 0;
+    while (at < rows.size() && rows[at].operation != record.operation) ++at;
+    if (at == rows.size()) rows.push_back({.operation = record.operation});
+    ProfileRow& row = rows[at];
+    ++row.calls;
+    row.seconds += record.seconds;
+    row.flops += record.flops;
+    row.bytes += record.bytes;
   }
-  std::sort(rows.begin(), rows.end(), [](const ProfileRow& a, const ProfileRow& b) { return a.seconds > b.seconds; });
-  return rows;
+  std::vector<ProfileRow> sorted;
+  sorted.reserve(rows.size());
+  for (const std::uint32_t i : sorted_indices(
+           rows.size(), [&](std::uint32_t a, std::uint32_t b) { return rows[a].seconds > rows[b].seconds; })) {
+    sorted.push_back(rows[i]);
+  }
+  return sorted;
 }
 
 }  // namespace aulos::inline AULOS_ISA

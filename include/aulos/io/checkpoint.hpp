@@ -140,7 +140,10 @@ class Checkpoint {
 
   // Whether view() works: mapped (not every file system can) or made by from_bytes().
   bool is_mapped() const {
-    return std::all_of(state_->sources.begin(), state_->sources.end(), [](const auto& s) { return !s->file; });
+    for (const auto& source : state_->sources) {
+      if (source->file) return false;
+    }
+    return true;
   }
 
   // The bytes where they are, of any alignment; valid as long as this Checkpoint or a copy of it.
@@ -198,7 +201,7 @@ class Checkpoint {
     if (state.tensors.empty()) {
       state.tensors = std::move(header.tensors);
     } else {
-      state.tensors.insert(state.tensors.end(), header.tensors.begin(), header.tensors.end());
+      for (const TensorInfo& tensor : header.tensors) state.tensors.push_back(tensor);
     }
     header.tensors = {};
     state.metadata.merge(header.metadata);
@@ -209,16 +212,16 @@ class Checkpoint {
     const ShardIndex index = parse_shard_index(state.path, read_text(state.path, max_header_bytes));
     const std::string folder = state.path.substr(0, state.path.rfind('/') + 1);
     std::vector<std::string> problems;
-    std::vector<bool> is_open;
+    std::vector<char> is_open;
     for (const std::string& file : index.files) {
       try {
         append(state, open_source(folder + file, options));
         if (auto& source = state.sources.back()->file; source && index.files.size() > max_open_shards) source->park();
-        is_open.push_back(true);
+        is_open.push_back(1);
       } catch (const CheckpointError& error) {
         problems.push_back("shard " + quote(file) + ": " + error.what());
         state.sources.push_back(std::make_unique<Source>());  // keeps the numbers of files in step
-        is_open.push_back(false);
+        is_open.push_back(0);
       }
     }
     state.names = detail::NameIndex(state.tensors);
@@ -228,7 +231,7 @@ class Checkpoint {
     });
     for (const auto& [name, file] : index.entries) {
       const TensorInfo* const tensor = state.names.find(state.tensors, name);
-      if ((tensor == nullptr || tensor->file != file) && is_open[file]) {
+      if ((tensor == nullptr || tensor->file != file) && is_open[file] != 0) {
         problems.push_back(
             "tensor " + quote(name) + " is listed in shard " + quote(index.files[file]) +
             (tensor == nullptr ? ", which lacks it" : ", but is in " + quote(index.files[tensor->file])));

@@ -140,7 +140,7 @@ inline Value read_value(Reader& reader) {
       std::vector<std::string_view> keys;
       keys.reserve(members.size());
       for (const auto& member : members) keys.push_back(member.first);
-      if (const auto twin = find_duplicate(std::move(keys))) {
+      if (const auto twin = find_duplicate(keys)) {
         reader.fail_at(static_cast<std::size_t>(reader.position()) - 1, "duplicate key " + quote(*twin));
       }
       return members;

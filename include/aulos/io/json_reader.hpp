@@ -1,7 +1,6 @@
 // A strict JSON reader for files nobody vouches for.
 #pragma once
 
-#include <algorithm>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
@@ -15,6 +14,7 @@
 
 #include "aulos/core/config.hpp"
 #include "aulos/core/error.hpp"
+#include "aulos/core/sorted_indices.hpp"
 #include "aulos/io/text.hpp"
 
 namespace aulos::inline AULOS_ISA::io {
@@ -29,11 +29,15 @@ namespace json {
 
 inline constexpr int max_depth = 64;
 
-// The first name that occurs twice, by sorting.
-inline std::optional<std::string_view> find_duplicate(std::vector<std::string_view> names) {
-  std::sort(names.begin(), names.end());
-  const auto twin = std::adjacent_find(names.begin(), names.end());
-  return twin == names.end() ? std::nullopt : std::optional(*twin);
+// The first name, in alphabetical order, that occurs twice.
+inline std::optional<std::string_view> find_duplicate(const std::vector<std::string_view>& names) {
+  if (names.size() < 2) return std::nullopt;
+  const auto order =
+      sorted_indices(names.size(), [&](std::uint32_t a, std::uint32_t b) { return names[a] < names[b]; });
+  for (std::size_t i = 1; i < order.size(); ++i) {
+    if (names[order[i]] == names[order[i - 1]]) return names[order[i]];
+  }
+  return std::nullopt;
 }
 
 // A number as it was written: an integer that fits into Index, or a double.
@@ -183,7 +187,7 @@ class Reader {
           keys.push_back(key);
           skip();
         });
-        if (const auto twin = find_duplicate(std::move(keys))) fail_at(at_ - 1, "duplicate key " + quote(*twin));
+        if (const auto twin = find_duplicate(keys)) fail_at(at_ - 1, "duplicate key " + quote(*twin));
         break;
       }
       case '[':

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,6 +12,7 @@
 #include "aulos/core/config.hpp"
 #include "aulos/core/dtype.hpp"
 #include "aulos/core/error.hpp"
+#include "aulos/core/function_ref.hpp"
 #include "aulos/io/checkpoint.hpp"
 #include "aulos/io/text.hpp"
 
@@ -89,26 +89,34 @@ inline std::string suggest_prefix(std::span<const WantedTensor> wanted, std::spa
   constexpr std::size_t samples = 8;
   constexpr std::size_t max_candidates = 64;
   const auto is_separator = [](char c) { return c == '.' || c == '/'; };
-  std::set<std::string, std::less<>> added = {""};  // stands in the file, not in the model
-  std::set<std::string, std::less<>> removed;       // stands in the model, not in the file
+  std::vector<std::string> added;    // stands in the file, not in the model
+  std::vector<std::string> removed;  // stands in the model, not in the file
+  const auto insert = [](std::vector<std::string>& sorted, std::string_view prefix) {
+    std::size_t at = 0;
+    while (at < sorted.size() && sorted[at] < prefix) ++at;
+    if (at == sorted.size() || sorted[at] != prefix) sorted.emplace(sorted.begin() + static_cast<Index>(at), prefix);
+  };
+  insert(added, "");
   for (std::size_t s = 0; s < std::min(samples, missing.size()); ++s) {
     const std::string_view name = missing[s * missing.size() / std::min(samples, missing.size())];
     for (const TensorInfo& tensor : checkpoint.tensors()) {
       if (added.size() >= max_candidates) break;
       if (tensor.name.size() <= name.size() || !tensor.name.ends_with(name)) continue;
       const std::string_view prefix = tensor.name.substr(0, tensor.name.size() - name.size());
-      if (is_separator(prefix.back())) added.emplace(prefix);
+      if (is_separator(prefix.back())) insert(added, prefix);
     }
     for (std::size_t i = 0; i + 1 < name.size(); ++i) {
       if (is_separator(name[i]) && checkpoint.find(name.substr(i + 1)) != nullptr)
-        removed.emplace(name.substr(0, i + 1));
+        insert(removed, name.substr(0, i + 1));
     }
   }
-  const auto count = [&](auto&& file_name) {
-    return std::count_if(wanted.begin(), wanted.end(), [&](const WantedTensor& w) {
-      const std::string name = file_name(w.name);
-      return !name.empty() && checkpoint.find(name) != nullptr;
-    });
+  const auto count = [&](FunctionRef<std::string(const std::string& name)> in_file) {
+    Index found = 0;
+    for (const WantedTensor& want : wanted) {
+      const std::string name = in_file(want.name);
+      found += !name.empty() && checkpoint.find(name) != nullptr;
+    }
+    return found;
   };
   Index best = current_matches;
   std::string sentence;
@@ -142,7 +150,7 @@ inline LoadReport compare(std::span<const WantedTensor> wanted, const Checkpoint
   LoadReport report;
   report.path = checkpoint.path();
   report.options = options;
-  std::vector<bool> is_wanted(checkpoint.tensors().size());
+  std::vector<char> is_wanted(checkpoint.tensors().size());
   std::vector<const WantedTensor*> missing;
   Index found = 0;
   for (const WantedTensor& want : wanted) {
@@ -153,10 +161,14 @@ inline LoadReport compare(std::span<const WantedTensor> wanted, const Checkpoint
       continue;
     }
     ++found;
-    is_wanted[static_cast<std::size_t>(info - checkpoint.tensors().data())] = true;
-    if (!std::equal(want.shape.begin(), want.shape.end(), info->shape.begin(), info->shape.end())) {
-      const bool is_transposed = want.shape.size() > 1 && std::equal(want.shape.rbegin(), want.shape.rend(),
-                                                                     info->shape.begin(), info->shape.end());
+    is_wanted[static_cast<std::size_t>(info - checkpoint.tensors().data())] = 1;
+    bool is_same = want.shape.size() == info->shape.size();
+    bool is_transposed = is_same && want.shape.size() > 1;
+    for (std::size_t i = 0; i < want.shape.size() && is_same + is_transposed > 0; ++i) {
+      is_same = is_same && want.shape[i] == info->shape[i];
+      is_transposed = is_transposed && want.shape[want.shape.size() - 1 - i] == info->shape[i];
+    }
+    if (!is_same) {
       report.wrong_shape.push_back({want.name, "expected " + shape_text(want.shape) + ", got " + type_text(*info) +
                                                    (is_transposed ? ", its transpose" : "")});
     }
@@ -171,7 +183,7 @@ inline LoadReport compare(std::span<const WantedTensor> wanted, const Checkpoint
   std::vector<std::string_view> missing_names;
   for (std::size_t i = 0; i < is_wanted.size(); ++i) {
     const TensorInfo& info = checkpoint.tensors()[i];
-    if (is_wanted[i] || !info.name.starts_with(options.prefix)) continue;
+    if (is_wanted[i] != 0 || !info.name.starts_with(options.prefix)) continue;
     extra.push_back(&info);
     extra_names.push_back(info.name.substr(options.prefix.size()));
   }

@@ -7,7 +7,6 @@
 #include <cstring>
 #include <deque>
 #include <map>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -19,6 +18,7 @@
 #include "aulos/core/dtype.hpp"
 #include "aulos/core/error.hpp"
 #include "aulos/core/function_ref.hpp"
+#include "aulos/core/sorted_indices.hpp"
 #include "aulos/io/file.hpp"
 #include "aulos/io/json_reader.hpp"
 #include "aulos/io/text.hpp"
@@ -59,15 +59,13 @@ class NameIndex {
  public:
   NameIndex() = default;
   explicit NameIndex(std::span<const TensorInfo> tensors) {
-    keys_.reserve(tensors.size());
-    for (std::size_t i = 0; i < tensors.size(); ++i) {
-      keys_.push_back({hash(tensors[i].name), static_cast<std::uint32_t>(i)});
-    }
-    std::sort(keys_.begin(), keys_.end(), [&](const Key& a, const Key& b) {
-      if (a.hash != b.hash) return a.hash < b.hash;
-      const int order = tensors[a.index].name.compare(tensors[b.index].name);
-      return order != 0 ? order < 0 : a.index < b.index;
+    std::vector<std::uint64_t> hashes(tensors.size());
+    for (std::size_t i = 0; i < tensors.size(); ++i) hashes[i] = hash(tensors[i].name);
+    const auto order = sorted_indices(tensors.size(), [&](std::uint32_t a, std::uint32_t b) {
+      return hashes[a] != hashes[b] ? hashes[a] < hashes[b] : tensors[a].name < tensors[b].name;
     });
+    keys_.reserve(order.size());
+    for (const std::uint32_t i : order) keys_.push_back({hashes[i], i});
   }
 
   const TensorInfo* find(std::span<const TensorInfo> tensors, std::string_view name) const {
@@ -80,8 +78,8 @@ class NameIndex {
   }
 
   // fn(first, second) for each two neighbours of one name.
-  template <class Function>
-  void for_each_duplicate(std::span<const TensorInfo> tensors, Function&& fn) const {
+  void for_each_duplicate(std::span<const TensorInfo> tensors,
+                          FunctionRef<void(const TensorInfo&, const TensorInfo&)> fn) const {
     for (std::size_t i = 1; i < keys_.size(); ++i) {
       const TensorInfo& a = tensors[keys_[i - 1].index];
       const TensorInfo& b = tensors[keys_[i].index];
@@ -109,30 +107,6 @@ class NameIndex {
   }
 
   std::vector<Key> keys_;
-};
-
-// Shapes of any number of tensors, at addresses that stay.
-class ShapeArena {
- public:
-  std::span<const Index> store(std::span<const Index> shape) {
-    if (shape.empty()) return {};
-    if (left_ < shape.size()) {
-      constexpr std::size_t block = 4096;
-      blocks_.emplace_back(new Index[block]);
-      next_ = blocks_.back().get();
-      left_ = block;
-    }
-    Index* const begin = next_;
-    std::copy(shape.begin(), shape.end(), begin);
-    next_ += shape.size();
-    left_ -= shape.size();
-    return {begin, shape.size()};
-  }
-
- private:
-  std::vector<std::unique_ptr<Index[]>> blocks_;
-  Index* next_ = nullptr;
-  std::size_t left_ = 0;
 };
 
 // What people take for a safetensors file, by its first bytes; nullptr if unknown.
@@ -168,7 +142,7 @@ struct SafetensorsHeader {
 
   std::string text;
   std::deque<std::string> unescaped;
-  detail::ShapeArena shapes;
+  std::vector<Index> extents;  // of all shapes, one after the other
 };
 
 namespace detail {
@@ -188,6 +162,11 @@ class HeaderParser {
       fail(subject() + ", " + error.what());
     }
     header_.unescaped = reader->take_strings();
+    const Index* extents = header_.extents.data();
+    for (TensorInfo& tensor : header_.tensors) {
+      tensor.shape = {extents, tensor.shape.size()};
+      extents += tensor.shape.size();
+    }
     header_.names = NameIndex(header_.tensors);
     header_.names.for_each_duplicate(header_.tensors, [&](const TensorInfo& a, const TensorInfo&) {
       fail("duplicate key " + quote(a.name) + " in the header");
@@ -283,7 +262,7 @@ class HeaderParser {
       fail(subject() + ": expected 2 numbers in data_offsets, got " +
            (offset_count > 2 ? "more" : std::to_string(offset_count)));
     }
-    info.shape = header_.shapes.store(shape_);
+    info.shape = shape_;
     set_size(info);
     const std::string range = "data_offsets [" + std::to_string(offsets[0]) + ", " + std::to_string(offsets[1]) + "]";
     if (offsets[0] > offsets[1]) fail(subject() + ": reversed " + range);
@@ -292,7 +271,8 @@ class HeaderParser {
            std::to_string(offsets[1] - offsets[0]) + " by " + range);
     }
     info.offset = offsets[0];  // from the start of the data, until all ranges are checked
-    header_.tensors.push_back(info);
+    header_.tensors.push_back(info);  // its shape moves to the header's extents, which parse() makes it see
+    for (const Index extent : shape_) header_.extents.push_back(extent);
   }
 
   Dtype read_dtype(json::Reader& reader) {
@@ -338,12 +318,12 @@ class HeaderParser {
     const auto before = [](const TensorInfo& a, const TensorInfo& b) {
       return a.offset != b.offset ? a.offset < b.offset : a.bytes < b.bytes;
     };
+    bool is_sorted = true;
+    for (std::size_t i = 1; i < tensors.size(); ++i) is_sorted = is_sorted && !before(tensors[i], tensors[i - 1]);
     std::vector<std::uint32_t> order;
-    if (!std::is_sorted(tensors.begin(), tensors.end(), before)) {
-      order.resize(tensors.size());
-      for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::uint32_t>(i);
-      std::sort(order.begin(), order.end(),
-                [&](std::uint32_t a, std::uint32_t b) { return before(tensors[a], tensors[b]); });
+    if (!is_sorted) {
+      order = sorted_indices(tensors.size(),
+                             [&](std::uint32_t a, std::uint32_t b) { return before(tensors[a], tensors[b]); });
     }
     const Index data_begin = 8 + static_cast<Index>(header_.text.size());
     const auto file_bytes = [&](Index from, Index to) {
@@ -409,7 +389,7 @@ inline SafetensorsHeader read_safetensors_header(
       length |= std::uint64_t{static_cast<unsigned char>(start[i])} << (8 * i);
     }
     if (length > static_cast<std::uint64_t>(max_header_bytes)) {
-      fail("expected a header of at most " + std::to_string(max_header_bytes) + " bytes, got a length of " +
+      fail("expected a safetensors file with a header of at most " + std::to_string(max_header_bytes) + " bytes, got a length of " +
            std::to_string(length));
     }
     const auto header_bytes = static_cast<Index>(length);

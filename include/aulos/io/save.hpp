@@ -17,6 +17,7 @@
 #include "aulos/core/dtype.hpp"
 #include "aulos/core/error.hpp"
 #include "aulos/core/function_ref.hpp"
+#include "aulos/core/sorted_indices.hpp"
 #include "aulos/io/file.hpp"
 #include "aulos/io/json_reader.hpp"
 #include "aulos/io/json_writer.hpp"
@@ -41,7 +42,7 @@ namespace detail {
 // The order of tensors in the file, by element size (largest first, so that each is aligned to its own size) and then
 // name, and the header that says so.
 struct SavePlan {
-  std::vector<std::size_t> order;
+  std::vector<std::uint32_t> order;
   std::vector<Index> bytes;  // of each tensor, in the caller's order
   std::string prefix;        // length and header
   Index total = 0;           // bytes of the data
@@ -63,7 +64,6 @@ inline SavePlan plan_save(const std::string& destination, std::span<const SaveTe
          std::to_string(metadata.size()));
   }
   SavePlan plan;
-  plan.order.resize(tensors.size());
   plan.bytes.resize(tensors.size());
   std::vector<std::string_view> names;
   names.reserve(tensors.size());
@@ -87,11 +87,10 @@ inline SavePlan plan_save(const std::string& destination, std::span<const SaveTe
     if (size % 8 != 0) fail("tensor " + quote(tensor.name) + ": " + type + " is not a whole number of bytes");
     plan.bytes[i] = size / 8;
     if (__builtin_add_overflow(plan.total, plan.bytes[i], &plan.total)) fail("the sum of all sizes overflows");
-    plan.order[i] = i;
     names.push_back(tensor.name);
   }
-  if (const auto twin = json::find_duplicate(std::move(names))) fail("the name " + quote(*twin) + " occurs twice");
-  std::sort(plan.order.begin(), plan.order.end(), [&](std::size_t a, std::size_t b) {
+  if (const auto twin = json::find_duplicate(names)) fail("the name " + quote(*twin) + " occurs twice");
+  plan.order = sorted_indices(tensors.size(), [&](std::uint32_t a, std::uint32_t b) {
     const Index a_bits = bits(tensors[a].dtype);
     const Index b_bits = bits(tensors[b].dtype);
     return a_bits != b_bits ? a_bits > b_bits : tensors[a].name < tensors[b].name;
@@ -109,7 +108,7 @@ inline SavePlan plan_save(const std::string& destination, std::span<const SaveTe
     header.end_object();
   }
   Index offset = 0;
-  for (const std::size_t i : plan.order) {
+  for (const std::uint32_t i : plan.order) {
     header.key(tensors[i].name).begin_object().key("dtype").value(name(tensors[i].dtype)).key("shape").begin_array();
     for (const Index extent : tensors[i].shape) header.value(extent);
     header.end_array().key("data_offsets").begin_array().value(offset);
@@ -149,7 +148,7 @@ inline void save(const std::string& path, std::span<const SaveTensor> tensors, c
   detail::check_data(path, tensors, plan);
   AtomicFile file(path);
   file.write(plan.prefix);
-  for (const std::size_t i : plan.order) file.write(tensors[i].data);
+  for (const std::uint32_t i : plan.order) file.write(tensors[i].data);
   file.commit();
 }
 
@@ -162,11 +161,11 @@ inline void save(const std::string& path, std::span<const SaveTensor> tensors, F
   file.write(plan.prefix);
   constexpr Index chunk_bytes = Index{1} << 18;
   const auto buffer = std::make_unique<std::byte[]>(static_cast<std::size_t>(chunk_bytes));
-  for (const std::size_t i : plan.order) {
+  for (const std::uint32_t i : plan.order) {
     for (Index offset = 0; offset < plan.bytes[i]; offset += chunk_bytes) {
       const Index n = std::min(plan.bytes[i] - offset, chunk_bytes);
       const std::span<std::byte> chunk(buffer.get(), static_cast<std::size_t>(n));
-      fill(static_cast<Index>(i), offset, chunk);
+      fill(Index{i}, offset, chunk);
       file.write(chunk);
     }
   }
@@ -184,7 +183,7 @@ inline std::vector<std::byte> serialize(std::span<const SaveTensor> tensors, con
     result.insert(result.end(), bytes.begin(), bytes.end());
   };
   append(std::as_bytes(std::span(plan.prefix)));
-  for (const std::size_t i : plan.order) append(tensors[i].data);
+  for (const std::uint32_t i : plan.order) append(tensors[i].data);
   return result;
 }
 

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -12,6 +11,7 @@
 
 #include "aulos/core/config.hpp"
 #include "aulos/core/error.hpp"
+#include "aulos/core/sorted_indices.hpp"
 #include "aulos/io/file.hpp"
 #include "aulos/io/json.hpp"
 #include "aulos/io/safetensors_header.hpp"
@@ -81,13 +81,21 @@ inline ShardIndex parse_shard_index(const std::string& source, std::string_view 
   if (!problems.empty()) throw CheckpointError(join_problems(source, problems));
 
   const json::Value::Object& members = map->members();
-  std::map<std::string, std::uint32_t, std::less<>> numbers;
+  std::vector<std::string> files;
+  files.reserve(members.size());
+  for (const auto& member : members) files.push_back(member.second.as<std::string>());
+  const auto order = sorted_indices(files.size(), [&](std::uint32_t a, std::uint32_t b) { return files[a] < files[b]; });
+  std::vector<std::uint32_t> first(files.size());  // member of the same file
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    const bool is_new = i == 0 || files[order[i]] != files[order[i - 1]];
+    first[order[i]] = is_new ? order[i] : first[order[i - 1]];
+  }
   index.entries.reserve(members.size());
-  for (const auto& member : members) {
-    const std::string file = member.second.as<std::string>();
-    const auto [at, is_new] = numbers.emplace(file, static_cast<std::uint32_t>(index.files.size()));
-    if (is_new) index.files.push_back(file);
-    index.entries.emplace_back(member.first, at->second);
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    const bool is_new = first[i] == i;
+    const auto number = is_new ? static_cast<std::uint32_t>(index.files.size()) : index.entries[first[i]].second;
+    if (is_new) index.files.push_back(files[i]);
+    index.entries.emplace_back(members[i].first, number);
   }
   return index;
 }

@@ -12,21 +12,25 @@ namespace aulos::inline AULOS_ISA::kernels {
 
 namespace detail {
 
-// log sum_c exp(x[c]) in double with the maximum taken out; NaN where a NaN is.
+// log sum_c exp(x[c]) = top + log_sum, kept apart: their sum would lose log_sum beside a large maximum.
+struct LogSumExp {
+  double top = 0, log_sum = 0;
+};
+
 template <class T>
-double log_sum_exp(const T* x, Index columns) {
+LogSumExp log_sum_exp(const T* x, Index columns) {  // NaN where a NaN is
   double top = -std::numeric_limits<double>::max();
   for (Index c = 0; c < columns; ++c) top = std::max(top, static_cast<double>(x[c]));
   double sum = 0;
   for (Index c = 0; c < columns; ++c) sum += std::exp(static_cast<double>(x[c]) - top);
-  return top + std::log(sum);
+  return {top, std::log(sum)};
 }
 
 }  // namespace detail
 
-// loss[r] = -sum_c target[c] log_softmax(x[r])[c] with target = (1 - smoothing) onehot(label) + smoothing / C, and
-// lse[r] for the gradient; 0 for rows whose label is `ignore`. x [rows, C], rows `ldx` apart; all sums in double.
-// torch.nn.functional.cross_entropy(reduction="none").
+// loss[r] = -sum_c target[c] log_softmax(x[r])[c] with target = (1 - smoothing) onehot(label) + smoothing / C; 0 for
+// rows whose label is `ignore`. For the gradient lse [rows, 2]: the row's maximum and the log of the sum of exp(x -
+// maximum). x [rows, C], rows `ldx` apart; all sums in double. torch.nn.functional.cross_entropy(reduction="none").
 template <class T>
 void cross_entropy(Threads threads, const T* x, Index ldx, const std::int64_t* labels, Index rows, Index classes,
                    std::int64_t ignore, double smoothing, T* loss, double* lse) {
@@ -35,16 +39,18 @@ void cross_entropy(Threads threads, const T* x, Index ldx, const std::int64_t* l
       const T* row = x + r * ldx;
       if (labels[r] == ignore) {
         loss[r] = T{0};
-        lse[r] = 0;
+        lse[2 * r] = lse[2 * r + 1] = 0;
         continue;
       }
-      lse[r] = detail::log_sum_exp(row, classes);
-      double value = (1 - smoothing) * (lse[r] - static_cast<double>(row[labels[r]]));
+      const auto [top, log_sum] = detail::log_sum_exp(row, classes);
+      double value = (1 - smoothing) * (log_sum - (static_cast<double>(row[labels[r]]) - top));
       if (smoothing > 0) {
         double sum = 0;
-        for (Index c = 0; c < classes; ++c) sum += lse[r] - static_cast<double>(row[c]);
+        for (Index c = 0; c < classes; ++c) sum += log_sum - (static_cast<double>(row[c]) - top);
         value += smoothing / static_cast<double>(classes) * sum;
       }
+      lse[2 * r] = top;
+      lse[2 * r + 1] = log_sum;
       loss[r] = static_cast<T>(value);
     }
   });
@@ -64,7 +70,8 @@ void cross_entropy_backward(Threads threads, const T* x, Index ldx, const std::i
       const double even = smoothing / static_cast<double>(classes);
       for (Index c = 0; c < classes; ++c) {
         const double target = even + (c == labels[r] ? 1 - smoothing : 0.0);
-        out[c] = static_cast<T>(weight * (std::exp(static_cast<double>(x[r * ldx + c]) - lse[r]) - target));
+        const double log_softmax = static_cast<double>(x[r * ldx + c]) - lse[2 * r] - lse[2 * r + 1];
+        out[c] = static_cast<T>(weight * (std::exp(log_softmax) - target));
       }
     }
   });

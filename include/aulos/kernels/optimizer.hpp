@@ -78,12 +78,17 @@ void sgd(Threads threads, const SgdCoefficients& c, const T* g, T* buf, T* w, In
   });
 }
 
-// average = decay average + (1 - decay) w.
+// average = decay average + (1 - decay) w, written from the nearer end: an average of equal values keeps its bits
+// (rounded to float, decay and 1 - decay do not add up to 1). torch.lerp(average, w, 1 - decay).
 template <class T>
 void ema(Threads threads, double decay, const T* w, T* average, Index count) {
   const T keep = static_cast<T>(decay);
   const T share = static_cast<T>(1 - decay);
-  detail::for_elements(threads, count, [=](Index i) { average[i] = keep * average[i] + share * w[i]; });
+  if (decay < 0.5) {
+    detail::for_elements(threads, count, [=](Index i) { average[i] = w[i] - keep * (w[i] - average[i]); });
+  } else {
+    detail::for_elements(threads, count, [=](Index i) { average[i] += share * (w[i] - average[i]); });
+  }
 }
 
 // x *= factor.

@@ -33,7 +33,7 @@ AnyTensor<T> cross_entropy(const AnyTensor<T>& logits, const AnyTensor<std::int6
   const AnyTensor<T> x = op.dense(logits);
   const AnyTensor<std::int64_t> label = op.dense(labels);
   AnyTensor<T> each = op.empty<T>(dense_dims({rows}));
-  AnyTensor<double> lse = op.context().template empty_any<double>(dense_dims({rows}));
+  AnyTensor<double> lse = op.context().template empty_any<double>(dense_dims({rows, 2}));
   AnyTensor<double> valid = op.context().template empty_any<double>(dense_dims({1}));
   AnyTensor<T> y = op.empty<T>(dense_dims({1}));
   op.run(cost_per_element<T>(x.count(), 8, 1), [&](Threads threads) {

@@ -60,11 +60,12 @@ AnyTensor<T> patchify(const AnyTensor<T>& x, Index patch, PatchOrder order) {
 template <Real T>
 AnyTensor<T> unpatchify(const AnyTensor<T>& x, Index rows, Index columns, Index patch, PatchOrder order) {
   Op op("unpatchify", arg("x", x));
-  op.require(patch >= 1 && x.extent(1) == rows * columns && x.last() % (patch * patch) == 0, [&] {
-    return "x " + to_string(x.dims()) + ", expected [B, " + std::to_string(rows * columns) + ", C * " +
-           std::to_string(patch * patch) + "] for " + std::to_string(rows) + " by " + std::to_string(columns) +
-           " patches";
-  });
+  op.require(
+      patch >= 1 && rows >= 0 && columns >= 0 && x.extent(1) == rows * columns && x.last() % (patch * patch) == 0, [&] {
+        return "x " + to_string(x.dims()) + ", expected [B, " + std::to_string(rows * columns) + ", C * " +
+               std::to_string(patch * patch) + "] for " + std::to_string(rows) + " by " + std::to_string(columns) +
+               " patches";
+      });
   const Index channels = x.last() / (patch * patch);
   AnyTensor<T> y = op.empty<T>(dense_dims({x.extent(0), channels, rows * patch, columns * patch}));
   const AnyTensor<T> from = op.dense(x);

@@ -2,11 +2,14 @@
 #pragma once
 
 #include <algorithm>
+#include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "aulos/core/config.hpp"
 #include "aulos/core/context.hpp"
+#include "aulos/core/error.hpp"
 #include "aulos/kernels/optimizer.hpp"
 #include "aulos/nn/module.hpp"
 
@@ -15,20 +18,27 @@ namespace aulos::inline AULOS_ISA::train {
 // How the decay starts: at once, or min(decay, (1 + i) / (10 + i)) at update i = 0, 1, ...
 enum class EmaWarmup { none, tenths };
 
-// A copy of the model that follows it: average = d average + (1 - d) parameter after each step.
+// A copy of the model that follows it: average = d average + (1 - d) parameter after each step. Derived buffers stay as
+// they were copied.
 template <nn::Module M>
 class Ema {
  public:
   Ema(const M& model, double decay, EmaWarmup warmup = EmaWarmup::none)
-      : average_(model), decay_(decay), warmup_(warmup) {}
+      : average_(model), decay_(decay), warmup_(warmup) {
+    if (!(decay >= 0 && decay <= 1)) throw ConfigError("ema: decay is " + std::to_string(decay) + ", expected 0 to 1");
+  }
 
   void update(Context& context, const M& model) {
+    std::vector<const void*> from;
+    nn::for_each_parameter(model, [&](const auto& p) {
+      if (p.role == nn::Role::parameter) from.push_back(weights_of(p));
+    });
     const double i = static_cast<double>(updates_++);
     const double decay = warmup_ == EmaWarmup::tenths ? std::min(decay_, (1 + i) / (10 + i)) : decay_;
-    std::vector<const void*> from;
-    nn::for_each_parameter(model, [&](const auto& p) { from.push_back(p.any().data()); });
     std::size_t at = 0;
     nn::for_each_parameter(average_, [&](const auto& p) {
+      if (p.role != nn::Role::parameter) return;
+      if (at == from.size()) throw Error("ema: the model lacks " + p.name + ", which its average has");
       auto* average = p.data();
       using T = std::remove_reference_t<decltype(*average)>;
       const T* w = static_cast<const T*>(from[at++]);
@@ -45,6 +55,12 @@ class Ema {
   }
 
  private:
+  template <Real T>
+  static const T* weights_of(const nn::ParameterRef<T>& p) {
+    if (p.weight != nullptr && p.weight->packed()) throw Error("ema: " + p.name + " is packed for inference: unpack first");
+    return p.any().data();
+  }
+
   M average_;
   double decay_;
   EmaWarmup warmup_;

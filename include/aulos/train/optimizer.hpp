@@ -22,6 +22,7 @@ template <Real T>
 struct Moments {
   std::string name;
   std::vector<T> first, second;  // m and v of AdamW; the momentum buffer of SGD is `first`
+  Index steps = 0;               // updates with a gradient of this parameter: its bias corrections count them
 };
 
 namespace detail {
@@ -36,7 +37,7 @@ void for_each_gradient(M& model, const GradTape& tape, std::vector<Moments<T>>& 
   std::size_t i = 0;
   nn::for_each_parameter(model, [&](const auto& p) {
     const std::size_t at = i++;
-    if (at == state.size()) state.push_back({p.name, {}, {}});
+    if (at == state.size()) state.push_back({p.name, {}, {}, 0});
     if (state[at].name != p.name)
       throw Error("optimizer: the model has " + p.name + " where the optimizer's state has " + state[at].name);
     const AnyTensor<T> gradient = tape.gradient(p.any());
@@ -71,19 +72,20 @@ class AdamW {
       const std::size_t n = static_cast<std::size_t>(p.count());
       if (s.first.size() != n) s.first.assign(n, T{0});
       if (s.second.size() != n) s.second.assign(n, T{0});
+      ++s.steps;
       const kernels::AdamWCoefficients c{lr,
                                          options.beta1,
                                          options.beta2,
                                          options.eps,
                                          detail::decays(options.decay, p.shape) ? options.weight_decay : 0.0,
-                                         step_};
+                                         s.steps};
       tape.context().run("adamw", cost_per_element<T>(p.count(), 12, 7), [&](Threads threads) {
         kernels::adamw<T>(threads, c, gradient.data(), s.first.data(), s.second.data(), p.data(), p.count());
       });
     });
   }
 
-  // The state, to be saved and restored: updates taken and the moments in the order of the model's walk.
+  // The state, to be saved and restored: calls of step(), and the moments in the order of the model's walk.
   Index steps() const noexcept { return step_; }
   const std::vector<Moments<T>>& state() const noexcept { return state_; }
   void restore(Index steps, std::vector<Moments<T>> state) {
@@ -118,6 +120,7 @@ class Sgd {
     detail::for_each_gradient(model, tape, state_, [&](const auto& p, const AnyTensor<T>& gradient, Moments<T>& s) {
       const bool first = s.first.empty();
       if (first && options.momentum != 0) s.first.assign(static_cast<std::size_t>(p.count()), T{0});
+      ++s.steps;
       const kernels::SgdCoefficients c{lr,
                                        options.momentum,
                                        options.dampening,
