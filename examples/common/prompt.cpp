@@ -75,7 +75,7 @@ std::string nearest_word(std::string_view word) {
 }
 
 // A user's word inside a message: short and without control characters.
-std::string quoted(std::string_view word) {
+std::string quote(std::string_view word) {
   constexpr std::size_t kLongest = 40;
   std::string shown = "'";
   for (const char c : word.substr(0, kLongest)) shown += (c >= 0 && c < ' ') || c == 127 ? '?' : c;
@@ -155,10 +155,10 @@ class Parser {
 
   [[noreturn]] void fail(const std::string& expected) const {
     if (at_ < words_.size()) {
-      throw PromptError("prompt: word " + std::to_string(at_ + 1) + " is " + quoted(words_[at_]) + ", expected " +
+      throw PromptError("prompt: word " + std::to_string(at_ + 1) + " is " + quote(words_[at_]) + ", expected " +
                         expected);
     }
-    throw PromptError("prompt: it ends after word " + std::to_string(at_) + " (" + quoted(words_[at_ - 1]) +
+    throw PromptError("prompt: it ends after word " + std::to_string(at_) + " (" + quote(words_[at_ - 1]) +
                       "), expected " + expected);
   }
 
@@ -228,7 +228,7 @@ Prompt parse_prompt(std::string_view text) {
   for (std::size_t i = 0; i < prompt.words.size(); ++i) {
     const std::string& word = prompt.words[i];
     if (known(word)) continue;
-    throw PromptError("prompt: word " + std::to_string(i + 1) + " is unknown: " + quoted(word) +
+    throw PromptError("prompt: word " + std::to_string(i + 1) + " is unknown: " + quote(word) +
                       " (the nearest known word is '" + nearest_word(word) + "')");
   }
   prompt.scene = Parser(prompt.words).scene();
@@ -256,7 +256,7 @@ Vocabulary::Vocabulary(std::vector<std::string> words) : words_(std::move(words)
   for (std::size_t i = 0; i < words_.size(); ++i) {
     if (std::find(words_.begin(), words_.begin() + static_cast<std::ptrdiff_t>(i), words_[i]) !=
         words_.begin() + static_cast<std::ptrdiff_t>(i)) {
-      throw aulos::ConfigError("vocabulary: " + quoted(words_[i]) + " is listed twice");
+      throw aulos::ConfigError("vocabulary: " + quote(words_[i]) + " is listed twice");
     }
   }
   const auto mark = [&](std::string_view word) {
@@ -277,7 +277,7 @@ std::vector<std::int64_t> Vocabulary::encode(const std::vector<std::string>& wor
   ids[0] = bos_;
   for (std::size_t i = 0; i < words.size(); ++i) {
     const auto id = find(words[i]);
-    if (!id) throw aulos::ConfigError("prompt: the checkpoint's vocabulary lacks " + quoted(words[i]));
+    if (!id) throw aulos::ConfigError("prompt: the checkpoint's vocabulary lacks " + quote(words[i]));
     ids[i + 1] = *id;
   }
   return ids;

@@ -71,7 +71,7 @@ TEST(SD3Plan, CountsTheFlopsOfABlock) {
     EXPECT_EQ(plan.flops, flops) << dual;
     // What the specification says of it: 4 (N+M)^2 D, 8 (N+M) D^2 and 16 (N+M) D^2 for each sample.
     const double main = b * (4 * tokens * tokens * d + 24 * tokens * d * d);
-    if (!dual) EXPECT_NEAR(plan.flops / main, 1, 0.1);
+    EXPECT_NEAR(plan.flops / main, dual ? 1.3 : 1, 0.1);
   }
 }
 
@@ -122,19 +122,19 @@ TEST(SD3Plan, PredictsTheMemoryOfATrainingStepExactly) {
 TEST(SD3Plan, ThePoolHoldsLittleMoreThanItsPeak) {
   struct Case {
     SD3Config config;
-    Index batch;
+    Index tokens;
     double most;
   };
-  const Case cases[] = {{SD3Config::sd3_medium(), 1, 1.1},
-                        {SD3Config::sd35_medium(), 1, 1.1},
-                        {SD3Config::sd35_medium(), 2, 1.1},
-                        {SD3Config::sd35_large(), 1, 1.2}};
+  const Case cases[] = {{SD3Config::sd3_medium(), 154, 1.1},
+                        {SD3Config::sd35_medium(), 154, 1.1},
+                        {SD3Config::sd35_medium(), 333, 1.2},
+                        {SD3Config::sd35_large(), 77, 1.1},
+                        {SD3Config::sd35_large(), 154, 1.2}};
   for (const Case& c : cases) {
     const SD3 model(c.config);
-    const Plan plan = aulos::plan([&](Context& dry) {
-      SD3Inputs(dry, model.config, c.batch, 128, 128, 333).run(dry, model);
-    });
-    EXPECT_LE(static_cast<double>(plan.held_bytes), c.most * static_cast<double>(plan.peak_bytes));
+    const Plan plan =
+        aulos::plan([&](Context& dry) { SD3Inputs(dry, model.config, 1, 128, 128, c.tokens).run(dry, model); });
+    EXPECT_LE(static_cast<double>(plan.held_bytes), c.most * static_cast<double>(plan.peak_bytes)) << c.tokens;
   }
 }
 

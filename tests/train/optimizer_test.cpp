@@ -6,8 +6,6 @@
 #include <limits>
 #include <map>
 
-#include "aulos/nn/linear.hpp"
-#include "aulos/ops/loss.hpp"
 #include "train/gradients.hpp"
 
 namespace {
@@ -20,6 +18,16 @@ using aulos::train::Sgd;
 double gradient_of(const std::string& name, Index i, int step) {
   return std::sin(static_cast<double>(i + 1) * (step + 1) + static_cast<double>(name.size()));
 }
+
+struct Other {
+  Parameter<float, 1> bias{Shape<1>{4}};
+  void visit(auto&& v) { v("bias", bias); }
+};
+
+struct Tied {
+  Parameter<double, 1> w{Shape<1>{1}};
+  void visit(auto&& v) { v("w", w); }
+};
 
 template <class T>
 class Optimizers : public ::testing::Test {};
@@ -156,10 +164,6 @@ TYPED_TEST(Optimizers, WithoutGradientsNothingMoves) {
 }
 
 TEST(OptimizerErrors, StateOfAnotherModel) {
-  struct Other {
-    Parameter<float, 1> bias{Shape<1>{4}};
-    void visit(auto&& v) { v("bias", bias); }
-  };
   Context context({.threads = 1});
   GradTape tape(context);
   Model<float> model;
@@ -176,10 +180,6 @@ TEST(OptimizerErrors, StateOfAnotherModel) {
 
 // A weight used twice has one gradient, the sum: y = w (w x), w = 3, x = 2, dy/dw = 12.
 TEST(OptimizerOfTiedWeights, OneGradientOneMoment) {
-  struct Tied {
-    Parameter<double, 1> w{Shape<1>{1}};
-    void visit(auto&& v) { v("w", w); }
-  };
   Context context({.threads = 1});
   GradTape tape(context);
   Tied model;
@@ -192,37 +192,6 @@ TEST(OptimizerOfTiedWeights, OneGradientOneMoment) {
   optimizer.step(model, tape, 0.25);
   EXPECT_EQ(model.w.data()[0], 0);
   EXPECT_EQ(optimizer.state().size(), 1u);
-}
-
-// A real model learns: least squares by both optimizers, with the same bits on 1, 2 and 3 threads.
-template <class Optimizer>
-aulos::nn::Linear<float> fitted(Optimizer optimizer, double lr, int threads) {
-  Context context({.threads = threads, .seed = 3});
-  const auto x = context.normal<float>(Shape<2>{256, 96});
-  const auto target = context.normal<float>(Shape<2>{256, 64});
-  aulos::nn::Linear<float> model(96, 64);
-  context.random().normal(model.weight.rows().data(), 96 * 64);
-  model.bias.data();
-  GradTape tape(context);
-  float first = 0, last = 0;
-  for (int step = 0; step < 20; ++step) {
-    const auto loss = aulos::mse_loss(model(x), target);
-    last = loss(0);
-    if (step == 0) first = last;
-    tape.backward(loss);
-    optimizer.step(model, tape, lr);
-  }
-  EXPECT_LT(last, 0.9f * first);
-  return model;
-}
-
-TEST(OptimizerThreads, TwentyStepsAreBitEqual) {
-  const auto adamw = fitted(AdamW<float>(), 0.05, 1);
-  const auto sgd = fitted(Sgd<float>({.momentum = 0.9, .nesterov = true}), 5, 1);
-  for (const int threads : {2, 3}) {
-    EXPECT_EQ(fitted(AdamW<float>(), 0.05, threads), adamw) << threads;
-    EXPECT_EQ(fitted(Sgd<float>({.momentum = 0.9, .nesterov = true}), 5, threads), sgd) << threads;
-  }
 }
 
 }  // namespace

@@ -224,8 +224,8 @@ template <class F, int... Ranks>
 GradcheckResult gradcheck(Context& context, const F& f, const std::tuple<Tensor<double, Ranks>...>& inputs,
                           std::span<const GradcheckParameter> parameters = {}, const GradcheckOptions& options = {}) {
   const auto call = [&](std::span<const AnyTensor<double>> x, std::vector<AnyTensor<double>>& results) {
-    [&]<std::size_t... I>(std::index_sequence<I...>) {
-      detail::gradcheck_collect(results, f(Tensor<double, Ranks>(x[I])...));
+    [&]<std::size_t... i>(std::index_sequence<i...>) {
+      detail::gradcheck_collect(results, f(Tensor<double, Ranks>(x[i])...));
     }
     (std::index_sequence_for<Tensor<double, Ranks>...>());
   };

@@ -51,8 +51,8 @@ class Tensor {
   AnyTensor<T> any() && noexcept { return std::move(any_); }
 
   // Element at the given indices; for tests and small reads.
-  template <class... I>
-  requires(sizeof...(I) == Rank) T operator()(I... indices) const {
+  template <class... Indices>
+  requires(sizeof...(Indices) == Rank) T operator()(Indices... indices) const {
     const Index at[] = {static_cast<Index>(indices)...};
     Index offset = 0;
     for (int axis = 0; axis < Rank; ++axis) offset += at[axis] * any_.stride(axis);

@@ -90,7 +90,7 @@ inline std::optional<Index> cgroup_quota(const std::string& self = "/proc/self/c
       while (!group.empty() && group.back() == '/') group.remove_suffix(1);
       visit(std::string(group));
       if (group.empty()) return;
-      group = group.substr(0, std::min(group.size(), group.rfind('/')));
+      group = group.substr(0, (std::min)(group.size(), group.rfind('/')));
     }
   };
   const std::string groups = read(self);
@@ -128,7 +128,7 @@ inline int thread_count(Index hardware, Index affinity, std::optional<Index> quo
   bool known = false;
   for (const Index limit : {hardware, affinity, quota.value_or(0)}) {
     if (limit <= 0) continue;
-    count = std::min(count, limit);
+    count = (std::min)(count, limit);
     known = true;
   }
   return known ? static_cast<int>(count) : 1;

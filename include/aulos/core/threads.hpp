@@ -169,7 +169,7 @@ class ThreadTeam {
     }
 
    private:
-    std::atomic<Index> piece_{std::numeric_limits<Index>::max()};
+    std::atomic<Index> piece_{(std::numeric_limits<Index>::max)()};
     std::atomic_flag locked_;
     std::exception_ptr error_;
   };

@@ -2,13 +2,16 @@
 // called with (i, x) before the first step and after each; noise(i) gives step i its noise.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "aulos/core/config.hpp"
+#include "aulos/core/error.hpp"
 #include "aulos/diffusion/flow_samplers.hpp"
 #include "aulos/diffusion/noise_schedule.hpp"
 #include "aulos/ops/arithmetic.hpp"
@@ -26,6 +29,8 @@ struct DdimOptions {
 template <Real T, int Rank, class Model, class Noise, class Observer = NoObserver>
 Tensor<T, Rank> ddim(const DdimOptions& o, std::span<const double> alphas, Tensor<T, Rank> x, const Model& output,
                      const Noise& noise, const Observer& observe = {}) {
+  detail::check_alphas("ddim", alphas, o.timesteps);
+  if (!(o.eta >= 0 && o.eta <= 1)) throw ConfigError("ddim: eta is " + std::to_string(o.eta) + ", expected 0 to 1");
   observe(0, x);
   Index i = 0;
   for (Index t : timesteps(o.timesteps)) {
@@ -55,6 +60,7 @@ struct DdpmOptions {
 template <Real T, int Rank, class Model, class Noise, class Observer = NoObserver>
 Tensor<T, Rank> ddpm(const DdpmOptions& o, std::span<const double> alphas, Tensor<T, Rank> x, const Model& output,
                      const Noise& noise, const Observer& observe = {}) {
+  detail::check_alphas("ddpm", alphas, o.timesteps);
   const std::vector<Index> times = timesteps(o.timesteps);
   observe(0, x);
   for (std::size_t i = 0; i < times.size(); ++i) {
@@ -65,7 +71,7 @@ Tensor<T, Rank> ddpm(const DdpmOptions& o, std::span<const double> alphas, Tenso
     const Denoised<T, Rank> d = denoise(x, Tensor<T, Rank>(output(std::as_const(x), times[i])), at, o.denoise);
     const T of_x0 = static_cast<T>(std::sqrt(ap) * b / (1 - at));
     const T of_x = static_cast<T>(std::sqrt(a) * (1 - ap) / (1 - at));
-    const double variance = o.variance == DdpmVariance::fixed_large ? b : std::max((1 - ap) / (1 - at) * b, 1e-20);
+    const double variance = o.variance == DdpmVariance::fixed_large ? b : (std::max)((1 - ap) / (1 - at) * b, 1e-20);
     if (times[i] > 0) {
       const Tensor<T, Rank> z = noise(static_cast<Index>(i));
       x = linear_combination(std::array{d.x0, x, z}, {of_x0, of_x, static_cast<T>(std::sqrt(variance))});
@@ -89,6 +95,7 @@ inline std::vector<Index> dpm_timesteps(const TimestepOptions& options) {
 
 // sqrt((1 - A) / A) at those times, then 0.
 inline std::vector<double> dpm_sigmas(const TimestepOptions& options, std::span<const double> alphas) {
+  detail::check_alphas("dpm_sigmas", alphas, options);
   std::vector<double> sigmas;
   for (Index t : dpm_timesteps(options)) {
     const double a = alphas[static_cast<std::size_t>(t)];

@@ -4,9 +4,11 @@
 
 #include <array>
 #include <cmath>
+#include <string>
 #include <utility>
 
 #include "aulos/core/config.hpp"
+#include "aulos/core/error.hpp"
 #include "aulos/diffusion/flow_schedule.hpp"
 #include "aulos/ops/arithmetic.hpp"
 
@@ -82,6 +84,7 @@ struct SitOptions {
 template <Real T, int Rank, class Conditional, class Unconditional, class Noise>
 Tensor<T, Rank> sit_sample(const SitOptions& o, Tensor<T, Rank> x, const Conditional& conditional,
                            const Unconditional& unconditional, const Noise& noise) {
+  if (o.steps < 1) throw ConfigError("sit_sample: steps is " + std::to_string(o.steps) + ", expected >= 1");
   const bool stochastic = o.method == SitMethod::euler_maruyama;
   const double last = stochastic ? 0.04 : 0;
   const Index levels = stochastic ? o.steps - 1 : o.steps;  // from 1 to `last`

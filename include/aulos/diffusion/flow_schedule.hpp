@@ -42,22 +42,29 @@ inline double dynamic_shift_of(Index tokens, Index base_tokens, double base_shif
 
 // FlowMatchEulerDiscreteScheduler of diffusers.
 inline FlowSchedule flow_schedule(const FlowScheduleOptions& o) {
-  if (o.steps < 1) throw ConfigError("flow_schedule: steps is " + std::to_string(o.steps) + ", expected >= 1");
-  if (!(o.shift > 0)) throw ConfigError("flow_schedule: shift is " + std::to_string(o.shift) + ", expected > 0");
+  const auto require = [](bool right, const char* field, const std::string& value, const char* expected) {
+    if (!right) throw ConfigError(std::string("flow_schedule: ") + field + " is " + value + ", expected " + expected);
+  };
+  require(o.steps >= 1, "steps", std::to_string(o.steps), ">= 1");
+  require(o.train_steps >= 1, "train_steps", std::to_string(o.train_steps), ">= 1");
+  require(o.shift > 0, "shift", std::to_string(o.shift), "> 0");
+  const double mu = o.dynamic_shift.value_or(0);
+  require(mu > -700 && mu < 700, "dynamic_shift", std::to_string(mu), "a number whose exponential is finite");
+  const double terminal = o.terminal.value_or(0);
+  require(terminal >= 0 && terminal < 1, "terminal", std::to_string(terminal), "in [0, 1)");
   const double n = static_cast<double>(o.steps);
-  const double last =
-      o.base == BaseSigmas::one_over_n ? 1 / n : static_shift(o.shift, 1 / static_cast<double>(o.train_steps));
+  const double smallest = 1 / static_cast<double>(o.train_steps);  // with a dynamic shift the static one plays no part
+  const double last = o.base == BaseSigmas::one_over_n ? 1 / n : static_shift(o.dynamic_shift ? 1 : o.shift, smallest);
   FlowSchedule schedule;
   for (Index i = 0; i < o.steps; ++i) {
     const double u = o.steps == 1 ? 0 : static_cast<double>(i) / (n - 1);
     const double sigma = 1 + u * (last - 1);
-    const double e = o.dynamic_shift ? std::exp(*o.dynamic_shift) : 0;
+    const double e = std::exp(mu);
     schedule.sigmas.push_back(o.dynamic_shift ? e / (e + (1 / sigma - 1)) : static_shift(o.shift, sigma));
   }
-  if (o.terminal) {
-    const double stretch = (1 - *o.terminal) / (1 - schedule.sigmas.back());
-    if (o.steps > 1)
-      for (double& sigma : schedule.sigmas) sigma = 1 - (1 - sigma) * stretch;
+  if (o.terminal && o.steps > 1) {
+    const double stretch = (1 - terminal) / (1 - schedule.sigmas.back());
+    for (double& sigma : schedule.sigmas) sigma = 1 - (1 - sigma) * stretch;
   }
   for (double sigma : schedule.sigmas) schedule.timesteps.push_back(static_cast<double>(o.train_steps) * sigma);
   schedule.sigmas.push_back(0);

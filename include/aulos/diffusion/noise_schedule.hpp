@@ -1,11 +1,14 @@
 // Variance-preserving diffusion: x_t = sqrt(A_t) x0 + sqrt(1 - A_t) eps over integer times.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <numbers>
 #include <optional>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "aulos/core/config.hpp"
@@ -28,6 +31,12 @@ struct NoiseScheduleOptions {
 
 // A_t = prod_{j <= t} (1 - beta_j), t = 0 .. train_steps - 1.
 inline std::vector<double> alphas_cumprod(const NoiseScheduleOptions& o) {
+  if (o.train_steps < 1)
+    throw ConfigError("alphas_cumprod: train_steps is " + std::to_string(o.train_steps) + ", expected >= 1");
+  for (const auto& [field, beta] : {std::pair{"beta_start", o.beta_start}, {"beta_end", o.beta_end}})
+    if (!(beta > 0 && beta < 1))
+      throw ConfigError(std::string("alphas_cumprod: ") + field + " is " + std::to_string(beta) +
+                        ", expected in (0, 1)");
   std::vector<double> alphas;
   const double n = static_cast<double>(o.train_steps);
   const auto between = [&](double a, double b, Index i) {
@@ -45,7 +54,7 @@ inline std::vector<double> alphas_cumprod(const NoiseScheduleOptions& o) {
         beta = std::pow(between(std::sqrt(o.beta_start), std::sqrt(o.beta_end), i), 2);
         break;
       case BetaSchedule::squaredcos_cap_v2:
-        beta = std::min(1 - f(static_cast<double>(i + 1) / n) / f(static_cast<double>(i) / n), 0.999);
+        beta = (std::min)(1 - f(static_cast<double>(i + 1) / n) / f(static_cast<double>(i) / n), 0.999);
         break;
     }
     alphas.push_back(product *= 1 - beta);
@@ -62,15 +71,17 @@ struct TimestepOptions {
 
 namespace detail {
 
-// Half to even, as Python's and PyTorch's round.
+// Half to even, as NumPy's round.
 inline Index round_even(double x) { return static_cast<Index>(std::nearbyint(x)); }
 
-// Times of a grid of `steps` + `extra` points without its last `extra`, from large to small.
+// Times of a grid of `steps` + `extra` points without its last `extra`, from large to small. Grid points as NumPy's
+// linspace and arange round them, on which ties depend: 999 / 26 * 13 is a little less than 499.5.
 inline std::vector<Index> timesteps(const TimestepOptions& o, Index extra) {
   if (o.steps < 1 || o.steps + extra > o.train_steps)
     throw ConfigError("timesteps: steps is " + std::to_string(o.steps) + ", expected 1 to " +
                       std::to_string(o.train_steps - extra));
   const Index points = o.steps + extra;
+  const double total = static_cast<double>(o.train_steps);
   std::vector<Index> times;
   for (Index k = 0; k < o.steps; ++k) {
     const Index i = points - 1 - k;
@@ -80,14 +91,11 @@ inline std::vector<Index> timesteps(const TimestepOptions& o, Index extra) {
         break;
       case TimestepSpacing::trailing:
         times.push_back(
-            round_even(static_cast<double>(o.train_steps) -
-                       static_cast<double>(k) * static_cast<double>(o.train_steps) / static_cast<double>(o.steps)) -
-            1);
+            round_even(total + static_cast<double>(k) * ((total - total / static_cast<double>(o.steps)) - total)) - 1);
         break;
       case TimestepSpacing::linspace:
-        times.push_back(points == 1 ? 0
-                                    : round_even(static_cast<double>(i) * static_cast<double>(o.train_steps - 1) /
-                                                 static_cast<double>(points - 1)));
+        times.push_back(
+            points == 1 ? 0 : round_even(static_cast<double>(i) * ((total - 1) / static_cast<double>(points - 1))));
         break;
     }
   }
@@ -102,6 +110,17 @@ inline std::vector<Index> timesteps(const TimestepOptions& o, Index extra) {
 
 // Of DDIM and DDPM.
 inline std::vector<Index> timesteps(const TimestepOptions& options) { return detail::timesteps(options, 0); }
+
+namespace detail {
+
+// Samplers read A at these times.
+inline void check_alphas(const char* sampler, std::span<const double> alphas, const TimestepOptions& o) {
+  if (static_cast<Index>(alphas.size()) != o.train_steps)
+    throw ConfigError(std::string(sampler) + ": train_steps is " + std::to_string(o.train_steps) + ", but alphas has " +
+                      std::to_string(alphas.size()) + " entries");
+}
+
+}  // namespace detail
 
 // What a model's output says about its input.
 template <Real T, int Rank>

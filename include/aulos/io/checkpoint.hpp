@@ -295,7 +295,7 @@ class Checkpoint {
         widen_as<std::uint8_t>(source, destination, count);
         break;  // U8 and BOOL
     }
-    const std::int64_t most = info.dtype == Dtype::boolean ? 1 : std::numeric_limits<std::int64_t>::max();
+    const std::int64_t most = info.dtype == Dtype::boolean ? 1 : (std::numeric_limits<std::int64_t>::max)();
     for (Index i = 0; i < count; ++i) {
       if (destination[i] < 0 || destination[i] > most) {
         fail("tensor " + quote(info.name) + ": element " + std::to_string(first + i) + " of " + type_text(info) +

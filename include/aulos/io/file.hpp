@@ -121,7 +121,7 @@ class File {
     }
     const int fd = fd_ ? fd_.get() : reopened.get();
     while (!destination.empty()) {
-      const std::size_t request = std::min(destination.size(), detail::max_transfer);
+      const std::size_t request = (std::min)(destination.size(), detail::max_transfer);
       const off_t position = offset;
       const ssize_t got = ::pread(fd, destination.data(), request, position);
       if (got < 0) {
@@ -296,7 +296,7 @@ class AtomicFile {
 
   void write_through(std::span<const std::byte> bytes) {
     while (!bytes.empty()) {
-      const ssize_t put = ::write(fd_.get(), bytes.data(), std::min(bytes.size(), detail::max_transfer));
+      const ssize_t put = ::write(fd_.get(), bytes.data(), (std::min)(bytes.size(), detail::max_transfer));
       if (put < 0) {
         if (errno == EINTR) continue;
         detail::throw_errno(path_, "can't save", errno);

@@ -65,7 +65,7 @@ struct LoadReport {
               " of wrong dtype";
     const auto list = [&](const char* kind, const std::vector<Problem>& problems) {
       constexpr std::size_t shown = 1000;
-      for (std::size_t i = 0; i < std::min(problems.size(), shown); ++i) {
+      for (std::size_t i = 0; i < (std::min)(problems.size(), shown); ++i) {
         result += std::string("\n  ") + kind + " " + quote(problems[i].name) + ": " + problems[i].detail;
       }
       if (problems.size() > shown) {
@@ -97,8 +97,8 @@ inline std::string suggest_prefix(std::span<const WantedTensor> wanted, std::spa
     if (at == sorted.size() || sorted[at] != prefix) sorted.emplace(sorted.begin() + static_cast<Index>(at), prefix);
   };
   insert(added, "");
-  for (std::size_t s = 0; s < std::min(samples, missing.size()); ++s) {
-    const std::string_view name = missing[s * missing.size() / std::min(samples, missing.size())];
+  for (std::size_t s = 0; s < (std::min)(samples, missing.size()); ++s) {
+    const std::string_view name = missing[s * missing.size() / (std::min)(samples, missing.size())];
     for (const TensorInfo& tensor : checkpoint.tensors()) {
       if (added.size() >= max_candidates) break;
       if (tensor.name.size() <= name.size() || !tensor.name.ends_with(name)) continue;

@@ -247,7 +247,7 @@ class HeaderParser {
         reader.array("data_offsets", [&] {
           const Index value = reader.natural("data_offsets");
           if (offset_count < 2) offsets[offset_count] = value;
-          offset_count = std::min(offset_count + 1, 3);
+          offset_count = (std::min)(offset_count + 1, 3);
         });
       } else {
         others_.push_back(key);  // room for extensions of the format, as the reference reader leaves it
@@ -389,8 +389,8 @@ inline SafetensorsHeader read_safetensors_header(
       length |= std::uint64_t{static_cast<unsigned char>(start[i])} << (8 * i);
     }
     if (length > static_cast<std::uint64_t>(max_header_bytes)) {
-      fail("expected a safetensors file with a header of at most " + std::to_string(max_header_bytes) + " bytes, got a length of " +
-           std::to_string(length));
+      fail("expected a header of at most " + std::to_string(max_header_bytes) + " bytes, got a length of " +
+           std::to_string(length) + "; is it a safetensors file?");
     }
     const auto header_bytes = static_cast<Index>(length);
     if (header_bytes > size - 8) {

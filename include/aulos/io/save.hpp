@@ -163,7 +163,7 @@ inline void save(const std::string& path, std::span<const SaveTensor> tensors, F
   const auto buffer = std::make_unique<std::byte[]>(static_cast<std::size_t>(chunk_bytes));
   for (const std::uint32_t i : plan.order) {
     for (Index offset = 0; offset < plan.bytes[i]; offset += chunk_bytes) {
-      const Index n = std::min(plan.bytes[i] - offset, chunk_bytes);
+      const Index n = (std::min)(plan.bytes[i] - offset, chunk_bytes);
       const std::span<std::byte> chunk(buffer.get(), static_cast<std::size_t>(n));
       fill(Index{i}, offset, chunk);
       file.write(chunk);

@@ -32,7 +32,7 @@ inline bool is_plain_relative_path(std::string_view path) {
   if (path.size() >= 2 && path[1] == ':') return false;
   std::size_t begin = 0;
   for (;;) {
-    const std::size_t end = std::min(path.find('/', begin), path.size());
+    const std::size_t end = (std::min)(path.find('/', begin), path.size());
     const std::string_view component = path.substr(begin, end - begin);
     if (component.empty() || component == "." || component == "..") return false;
     if (end == path.size()) return true;
@@ -46,7 +46,7 @@ inline std::string join_problems(const std::string& path, const std::vector<std:
   if (problems.size() == 1) return message + problems.front();
   message += std::to_string(problems.size()) + " problems";
   constexpr std::size_t shown = 1000;
-  for (std::size_t i = 0; i < std::min(problems.size(), shown); ++i) message += "\n  " + problems[i];
+  for (std::size_t i = 0; i < (std::min)(problems.size(), shown); ++i) message += "\n  " + problems[i];
   if (problems.size() > shown) message += "\n  and " + std::to_string(problems.size() - shown) + " more";
   return message;
 }

@@ -123,7 +123,7 @@ inline Index edit_distance(std::string_view a, std::string_view b, Index limit) 
   for (Index i = 0; i <= m; ++i) at(i) = i;
   for (Index j = 1; j <= n; ++j) {
     const Index low = std::max<Index>(1, j - limit);  // outside this band the distance is over the limit
-    const Index high = std::min(m, j + limit);
+    const Index high = (std::min)(m, j + limit);
     Index diagonal = at(low - 1);
     at(low - 1) = low == 1 ? j : limit + 1;
     Index best = at(low - 1);
@@ -131,12 +131,12 @@ inline Index edit_distance(std::string_view a, std::string_view b, Index limit) 
       const Index above = i == j + limit ? limit + 1 : at(i);
       const Index substitution = diagonal + (a[static_cast<std::size_t>(i - 1)] != b[static_cast<std::size_t>(j - 1)]);
       diagonal = at(i);
-      at(i) = std::min({substitution, above + 1, at(i - 1) + 1});
-      best = std::min(best, at(i));
+      at(i) = (std::min)({substitution, above + 1, at(i - 1) + 1});
+      best = (std::min)(best, at(i));
     }
     if (best > limit) return limit + 1;
   }
-  return std::min(at(m), limit + 1);
+  return (std::min)(at(m), limit + 1);
 }
 
 // The index of the candidate with the smallest edit distance to `name`, -1 if none is within a third of its length

@@ -30,7 +30,7 @@ struct QueryPieces {
     const Index all = tiles * shape.batch * shape.groups;
     const Index wanted = threads <= 1 ? 1 : 4 * threads;
     chunk = std::clamp(all / wanted, std::min<Index>(2, tiles_per_piece), tiles_per_piece);
-    chunk = std::max<Index>(1, std::min(chunk, tiles));
+    chunk = std::max<Index>(1, (std::min)(chunk, tiles));
     chunks = (tiles + chunk - 1) / chunk;
   }
 };
@@ -68,7 +68,7 @@ class Forward {
     for (Index t = 0; t < tiles; ++t) load_queries(t, locate(g, first + t));
     for (Index j0 = 0; j0 < nk_; j0 += key_rows) {
       packed_.fill(false);
-      const Index j1 = std::min(nk_, j0 + key_rows);
+      const Index j1 = (std::min)(nk_, j0 + key_rows);
       for (Index t = 0; t < tiles; ++t) {
         const Position at = locate(g, first + t);
         for (Index r = 0; r < at.rows; r += strip) {
@@ -90,7 +90,7 @@ class Forward {
 
   Position locate(Index g, Index t) const {
     const Index i = t % tiles_per_head_ * query_rows;
-    return {g * shape_.heads_per_group() + t / tiles_per_head_, i, std::min(query_rows, nq_ - i)};
+    return {g * shape_.heads_per_group() + t / tiles_per_head_, i, (std::min)(query_rows, nq_ - i)};
   }
 
   T* q_of(Index t) const { return q_ + t * query_rows * round_up<T>(shape_.width); }
@@ -145,7 +145,7 @@ class Forward {
           continue;
         }
         for (Index c = 0; c < p.count; c += lanes<T>) {
-          const Keys<T> keys{j0 + p.column + c, std::min(lanes<T>, p.count - c)};
+          const Keys<T> keys{j0 + p.column + c, (std::min)(lanes<T>, p.count - c)};
           const Batch<T> x = ruled(simd::load(s + p.column + c), mask_, score_, p.visible, b_, h, i + r, keys);
           simd::store(s + p.column + c, x);
           top = simd::raw_max(x, top);
@@ -188,7 +188,7 @@ class Forward {
         T* out = side.out.at(b_, local + r, at.h);
         for (Index e = 0; e < shape_.value_width; e += W) {
           const T* sum = sum_of(t) + e * query_rows + (offset + r) * W;
-          const Index count = std::min(W, shape_.value_width - e);
+          const Index count = (std::min)(W, shape_.value_width - e);
           for (Index x = 0; x < count; ++x) out[e + x] = empty ? T(0) : sum[x] * inverse;
         }
         if (side.lse) {
@@ -234,7 +234,7 @@ void attention(Threads threads, const AttentionShape& shape, std::span<const Att
     const Index first = piece % pieces.chunks * pieces.chunk;
     const Index bg = piece / pieces.chunks;
     tile::Forward<T, Mask, Score> forward(shape, sides, mask, score, nq, nk, pieces.tiles_per_head);
-    forward.run(bg / shape.groups, bg % shape.groups, first, std::min(first + pieces.chunk, pieces.tiles), scratch);
+    forward.run(bg / shape.groups, bg % shape.groups, first, (std::min)(first + pieces.chunk, pieces.tiles), scratch);
   });
 }
 

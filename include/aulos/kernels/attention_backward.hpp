@@ -37,11 +37,11 @@ class Backward {
 
   static std::size_t scratch(const AttentionShape& shape, Index nq) {
     const Index rows = tiles_of(nq) * shape.heads_per_group() * query_rows;
-    const Index D = round_up<T>(shape.width), E = round_up<T>(shape.value_width);
-    return 2 * scratch_size<T>(rows) + 2 * scratch_size<T>(query_rows * D) + scratch_size<T>(query_rows * E) +
+    const Index padded_width = round_up<T>(shape.width), padded_value_width = round_up<T>(shape.value_width);
+    return 2 * scratch_size<T>(rows) + 2 * scratch_size<T>(query_rows * padded_width) + scratch_size<T>(query_rows * padded_value_width) +
            2 * scratch_size<T>(query_rows * S) + scratch_size<T>(key_rows * shape.width) +
-           scratch_size<T>(key_rows * shape.value_width) + 2 * scratch_size<T>(key_rows * D) +
-           scratch_size<T>(key_rows * E);
+           scratch_size<T>(key_rows * shape.value_width) + 2 * scratch_size<T>(key_rows * padded_width) +
+           scratch_size<T>(key_rows * padded_value_width);
   }
 
   // Query tiles [t0, t1) of the group's heads, keys [first, last) from a tile's border on.
@@ -49,26 +49,26 @@ class Backward {
     b_ = b;
     g_ = g;
     wanted_ = wanted;
-    const Index D = round_up<T>(shape_.width), E = round_up<T>(shape_.value_width);
+    const Index padded_width = round_up<T>(shape_.width), padded_value_width = round_up<T>(shape_.value_width);
     lse_ = scratch.take<T>((t1 - t0) * query_rows);
     mean_ = scratch.take<T>((t1 - t0) * query_rows);
-    q_ = scratch.take<T>(query_rows * D);
-    dq_ = scratch.take<T>(query_rows * D);
-    dout_ = scratch.take<T>(query_rows * E);
+    q_ = scratch.take<T>(query_rows * padded_width);
+    dq_ = scratch.take<T>(query_rows * padded_width);
+    dout_ = scratch.take<T>(query_rows * padded_value_width);
     weight_ = scratch.take<T>(query_rows * S);
     dscore_ = scratch.take<T>(query_rows * S);
     k_columns_ = scratch.take<T>(key_rows * shape_.width);
     v_columns_ = scratch.take<T>(key_rows * shape_.value_width);
-    k_rows_ = scratch.take<T>(key_rows * D);
-    dk_ = scratch.take<T>(key_rows * D);
-    dv_ = scratch.take<T>(key_rows * E);
+    k_rows_ = scratch.take<T>(key_rows * padded_width);
+    dk_ = scratch.take<T>(key_rows * padded_width);
+    dv_ = scratch.take<T>(key_rows * padded_value_width);
 
     for (Index t = t0; t < t1; ++t) start_queries(locate(t), (t - t0) * query_rows);
     for (Index j0 = first; j0 < last; j0 += key_rows) {
-      const Index j1 = std::min(nk_, j0 + key_rows);
+      const Index j1 = (std::min)(nk_, j0 + key_rows);
       packed_.fill(false);
-      std::fill_n(dk_, key_rows * D, T(0));
-      std::fill_n(dv_, key_rows * E, T(0));
+      std::fill_n(dk_, key_rows * padded_width, T(0));
+      std::fill_n(dv_, key_rows * padded_value_width, T(0));
       for (Index t = t0; t < t1; ++t) {
         const Position at = locate(t);
         const auto panels = visible_panels<T>(mask_, b, at.h, at.i, at.i + at.rows, j0, j1);
@@ -89,7 +89,7 @@ class Backward {
   Position locate(Index t) const {
     const Index per_head = tiles_of(nq_);
     const Index i = t % per_head * query_rows;
-    return {g_ * shape_.heads_per_group() + t / per_head, i, std::min(query_rows, nq_ - i)};
+    return {g_ * shape_.heads_per_group() + t / per_head, i, (std::min)(query_rows, nq_ - i)};
   }
 
   // Log-sum-exp and mean_i = dout_i . out_i - dlse_i of a tile's rows; clears dq where it is to be overwritten.
@@ -105,7 +105,7 @@ class Backward {
         const T* dout = d.dout.at(b_, local + r, at.h);
         Batch<T> sum(T(0));
         for (Index e = 0; e < shape_.value_width; e += L) {
-          const Index count = std::min(L, shape_.value_width - e);
+          const Index count = (std::min)(L, shape_.value_width - e);
           sum = simd::fma(simd::load_partial(dout + e, count), simd::load_partial(out + e, count), sum);
         }
         mean_[row + offset + r] = simd::reduce_add(sum) - (d.dlse ? *d.dlse.at(b_, local + r, at.h) : T(0));
@@ -151,7 +151,7 @@ class Backward {
     const Batch<T> lse(lse_[row + r]), mean(mean_[row + r]), unit(static_cast<T>(log2_e)), zero(T(0));
     for (const auto& p : panels) {
       for (Index c = 0; c < p.count; c += L) {
-        const Keys<T> keys{j0 + p.column + c, std::min(L, p.count - c)};
+        const Keys<T> keys{j0 + p.column + c, (std::min)(L, p.count - c)};
         T* weights = weight_ + r * S + p.column + c;
         T* dscores = dscore_ + r * S + p.column + c;
         const Batch<T> raw = simd::load(weights);
@@ -195,7 +195,7 @@ class Backward {
   static void add_row(T* to, const T* from, Index capacity, Index width, T factor) {
     for (Index c = 0; c < width; c += L) {
       const Batch<T> x = simd::load(from + c / W * W * capacity + c % W) * Batch<T>(factor);
-      Keys<T>{c, std::min(L, width - c)}.add(to, x);
+      Keys<T>{c, (std::min)(L, width - c)}.add(to, x);
     }
   }
 
@@ -269,12 +269,12 @@ void attention_backward(Threads threads, const AttentionShape& shape, std::span<
   threads.run(shape.batch * shape.groups * chunks, [&](Index piece, Scratch& scratch) {
     const Index bg = piece / chunks, t = piece % chunks * chunk;
     Piece(shape, sides, gradients, mask, score, nq, nk)
-        .run(bg / shape.groups, bg % shape.groups, t, std::min(tiles, t + chunk), 0, nk, {.dq = true}, scratch);
+        .run(bg / shape.groups, bg % shape.groups, t, (std::min)(tiles, t + chunk), 0, nk, {.dq = true}, scratch);
   });
   threads.run(shape.batch * shape.groups * key_tiles, [&](Index piece, Scratch& scratch) {
     const Index bg = piece / key_tiles, j = piece % key_tiles * tile::key_rows;
     Piece(shape, sides, gradients, mask, score, nq, nk)
-        .run(bg / shape.groups, bg % shape.groups, 0, tiles, j, std::min(nk, j + tile::key_rows),
+        .run(bg / shape.groups, bg % shape.groups, 0, tiles, j, (std::min)(nk, j + tile::key_rows),
              {.dk = wanted.dk, .dv = wanted.dv}, scratch);
   });
 }

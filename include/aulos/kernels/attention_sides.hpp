@@ -98,8 +98,8 @@ void for_each_run(std::span<const AttentionSide<T>> sides, Index AttentionSide<T
   Index start = 0;
   for (std::size_t s = 0; s < sides.size() && start < first + n; ++s) {
     const Index end = start + sides[s].*count;
-    const Index from = std::max(start, first);
-    const Index to = std::min(end, first + n);
+    const Index from = (std::max)(start, first);
+    const Index to = (std::min)(end, first + n);
     if (from < to) body(s, from - start, from - first, to - from);
     start = end;
   }

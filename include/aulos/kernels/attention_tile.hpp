@@ -102,7 +102,7 @@ template <class T>
     const T* in = from + r * stride;
     T* out = to + (first + r) * W;
     for (Index c = 0; c < width; c += W, in += W, out += W * rows) {
-      const Index count = std::min(W, width - c);
+      const Index count = (std::min)(W, width - c);
       if (count == W) {
         for (Index x = 0; x < W; ++x) out[x] = in[x] * factor;
       } else {
@@ -117,9 +117,9 @@ template <class T>
 [[gnu::noinline]] void pack_columns(T* to, Index first, const T* from, Index stride, Index n, Index width) {
   constexpr Index W = panel<T>, L = lanes<T>;
   for (Index r = 0; r < n; r += L) {
-    const Index rows = std::min(L, n - r);
+    const Index rows = (std::min)(L, n - r);
     for (Index c = 0; c < width; c += L) {
-      const Index columns = std::min(L, width - c);
+      const Index columns = (std::min)(L, width - c);
       const T* in = from + r * stride + c;
       T* out = to + c * W + first + r;
       Batch<T> column[static_cast<std::size_t>(L)];
@@ -180,7 +180,7 @@ Panels<T> visible_panels(const Mask& mask, Index b, Index h, Index i0, Index i1,
   const Visible whole = visible_block(mask, b, h, i0, i1, j0, j1);
   if (whole == Visible::none) return panels;
   for (Index j = j0; j < j1; j += panel<T>) {
-    const Index count = std::min(panel<T>, j1 - j);
+    const Index count = (std::min)(panel<T>, j1 - j);
     const Visible part = whole == Visible::all ? whole : visible_block(mask, b, h, i0, i1, j, j + count);
     if (part != Visible::none) panels.entry[static_cast<std::size_t>(panels.size++)] = {j - j0, count, part};
   }

@@ -31,7 +31,7 @@ constexpr Index gemm_block_rows(Index m, Index k, bool make_panels) noexcept {
   constexpr Index kib = 1024;
   const Index bytes = make_panels ? 6 * kib * kib : 640 * kib;
   const Index strips = std::max<Index>(bytes / (std::max<Index>(k, 1) * gemm_rows * static_cast<Index>(sizeof(T))), 2);
-  return std::min(strips, strip_count(m)) * gemm_rows;
+  return (std::min)(strips, strip_count(m)) * gemm_rows;
 }
 
 // True where a panel must be written to scratch before the tile can read it.
@@ -51,11 +51,11 @@ void gemm_few(const T* x, Index ldx, const PanelElement<T, type>* w, const Epilo
   Index i = panels.begin;
   for (; i + side <= panels.end; i += side) {
     multiply_tile<T, type, rows, side, false>(s.k, x + row * ldx, ldx, w + i * stride, stride, tile);
-    apply_epilogue(epilogue, tile, side * cols, row, rows, i * cols, std::min(side * cols, s.n - i * cols), y, ldy);
+    apply_epilogue(epilogue, tile, side * cols, row, rows, i * cols, (std::min)(side * cols, s.n - i * cols), y, ldy);
   }
   for (; i < panels.end; ++i) {
     multiply_tile<T, type, rows, 1, false>(s.k, x + row * ldx, ldx, w + i * stride, stride, tile);
-    apply_epilogue(epilogue, tile, cols, row, rows, i * cols, std::min(cols, s.n - i * cols), y, ldy);
+    apply_epilogue(epilogue, tile, cols, row, rows, i * cols, (std::min)(cols, s.n - i * cols), y, ldy);
   }
 }
 
@@ -85,7 +85,7 @@ void gemm_piece(const T* x, Index ldx, const WeightView<T>& w, const Epilogue& e
     if (!packed) {
       const Index few = rows.end - rows.begin;
       for (Index i = panels.begin; i < panels.end; ++i) {
-        const Index lanes = std::min(cols, s.n - i * cols);
+        const Index lanes = (std::min)(cols, s.n - i * cols);
         multiply_few_rows(few, s.k, x + rows.begin * ldx, ldx, w.rows + i * cols * w.ldw, w.ldw, lanes, tile);
         apply_epilogue(epilogue, tile, cols, rows.begin, few, i * cols, lanes, y, ldy);
       }
@@ -97,13 +97,13 @@ void gemm_piece(const T* x, Index ldx, const WeightView<T>& w, const Epilogue& e
   T* strips = scratch.take<T>(packed_count<gemm_rows, T>(block, s.k));
   T* fresh = make ? scratch.take<T>(cols * s.k) : nullptr;
   for (Index begin = rows.begin; begin < rows.end; begin += block) {
-    const Index end = std::min(begin + block, rows.end);
+    const Index end = (std::min)(begin + block, rows.end);
     for (Index i = begin; i < end; i += gemm_rows) {
       const Index valid = std::min<Index>(gemm_rows, end - i);
       pack_strip<gemm_rows>(x + i * ldx, ldx, 1, valid, s.k, strips + (i - begin) * s.k);
     }
     for (Index p = panels.begin; p < panels.end; ++p) {
-      const Index lanes = std::min(cols, s.n - p * cols);
+      const Index lanes = (std::min)(cols, s.n - p * cols);
       if (!packed) pack_strip<gemm_cols<T>>(w.rows + p * cols * w.ldw, w.ldw, 1, lanes, s.k, fresh);
       if constexpr (!readable) widen_panel(packed + p * cols * s.k, s.k, fresh);
       for (Index i = begin; i < end; i += gemm_rows) {

@@ -67,11 +67,11 @@ void pack_strip(const T* p, Index lane_stride, Index k_stride, Index lanes, Inde
   if (k_stride == 1) {
     RowBlocks<width, T> blocks(lane_stride);
     for (Index begin = 0; begin < k; begin += blocks.depth) {
-      const Index end = std::min(begin + blocks.depth, k);
+      const Index end = (std::min)(begin + blocks.depth, k);
       const auto rows = blocks.block(p + begin, lanes, end - begin);
       for (Index q = begin; q < end; q += batch, out += batch * width) {
         const T* from = rows.data + (q - begin);
-        const Index count = std::min(batch, end - q);
+        const Index count = (std::min)(batch, end - q);
         // From the last group down: what a store writes past its lanes is overwritten by a later one.
         if constexpr (full < width) {
           pack_square<width - full, width>(from + full * rows.ld, rows.ld, lanes - full, count, out + full);
@@ -120,7 +120,7 @@ void pack_bf16_panel(const T* rows, Index ldw, Index lanes, Index k, std::uint16
   constexpr Index cols = gemm_cols<T>, half = cols / 2, block = 32;
   alignas(64) T buffer[static_cast<std::size_t>(cols * block)];
   for (Index begin = 0; begin < k; begin += block) {
-    const Index count = std::min(block, k - begin);
+    const Index count = (std::min)(block, k - begin);
     pack_strip<gemm_cols<T>>(rows + begin, ldw, 1, lanes, count, buffer);
     for (Index p = 0; p < count; ++p) {
       for (Index j = 0; j < half; ++j) {
@@ -157,13 +157,13 @@ constexpr std::size_t packed_bytes(Index n, Index k, PanelType type) noexcept {
 template <class T>
 void pack_weight(Threads threads, const T* rows, Index ldw, Index n, Index k, PanelType type, void* panels) {
   constexpr Index cols = detail::gemm_cols<T>;
-  const Index count = detail::panel_count<T>(n), pieces = std::min(count, threads.count() * 4);
+  const Index count = detail::panel_count<T>(n), pieces = (std::min)(count, threads.count() * 4);
   if (count == 0 || k == 0) return;
   threads.run(pieces, [&](Index piece, Scratch&) {
     const detail::Range range = detail::part_of(count, pieces, piece);
     for (Index i = range.begin; i < range.end; ++i) {
       const T* from = rows + i * cols * ldw;
-      const Index lanes = std::min(cols, n - i * cols);
+      const Index lanes = (std::min)(cols, n - i * cols);
       if (type == PanelType::same) {
         detail::pack_strip<detail::gemm_cols<T>>(from, ldw, 1, lanes, k, static_cast<T*>(panels) + i * cols * k);
       } else {
@@ -177,14 +177,14 @@ void pack_weight(Threads threads, const T* rows, Index ldw, Index n, Index k, Pa
 template <class T>
 void unpack_weight(Threads threads, const void* panels, PanelType type, Index n, Index k, T* rows, Index ldw) {
   constexpr Index cols = detail::gemm_cols<T>, block = 16;
-  const Index count = detail::panel_count<T>(n), pieces = std::min(count, threads.count() * 4);
+  const Index count = detail::panel_count<T>(n), pieces = (std::min)(count, threads.count() * 4);
   if (count == 0 || k == 0) return;
   threads.run(pieces, [&](Index piece, Scratch&) {
     const detail::Range range = detail::part_of(count, pieces, piece);
     for (Index i = range.begin; i < range.end; ++i) {
-      const Index lanes = std::min(cols, n - i * cols);
+      const Index lanes = (std::min)(cols, n - i * cols);
       for (Index begin = 0; begin < k; begin += block) {
-        const Index end = std::min(begin + block, k);
+        const Index end = (std::min)(begin + block, k);
         for (Index j = 0; j < lanes; ++j) {
           T* row = rows + (i * cols + j) * ldw;
           if (type == PanelType::same) {

@@ -36,7 +36,7 @@ struct GemmPiece {
 template <class T>
 constexpr GemmPiece piece_of(GemmShape s, GemmSplit split, Index i) noexcept {
   const Range strips = part_of(strip_count(s.m), split.rows, i % split.rows);
-  return {{strips.begin * gemm_rows, std::min(strips.end * gemm_rows, s.m)},
+  return {{strips.begin * gemm_rows, (std::min)(strips.end * gemm_rows, s.m)},
           part_of(panel_count<T>(s.n), split.cols, i / split.rows)};
 }
 
@@ -45,7 +45,7 @@ constexpr GemmPiece piece_of(GemmShape s, GemmSplit split, Index i) noexcept {
 constexpr Index pieces_for(double work, Index threads, Index per_thread) noexcept {
   constexpr double least = 1e6;
   if (threads == 1 || work < 2 * least) return 1;
-  return std::min(per_thread * threads, static_cast<Index>(std::min(work / least, 1e6)));
+  return (std::min)(per_thread * threads, static_cast<Index>(std::min(work / least, 1e6)));
 }
 
 constexpr double gemm_flops(GemmShape s) noexcept {
@@ -59,7 +59,7 @@ constexpr GemmSplit split_gemm(GemmShape s, Index threads, bool fresh_panels) no
   const Index pieces = pieces_for(gemm_flops(s), threads, fresh_panels ? 2 : 4);
   const Index strips = strip_count(s.m), panels = panel_count<T>(s.n);
   if (!fresh_panels && strips >= 4 * pieces) return {pieces, 1};
-  const Index cols = std::min(pieces, panels);
+  const Index cols = (std::min)(pieces, panels);
   return {std::clamp<Index>(pieces / cols, 1, strips), cols};
 }
 

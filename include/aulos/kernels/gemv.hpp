@@ -23,12 +23,12 @@ template <class T, int rows>
   do {
     Batch acc[static_cast<std::size_t>(rows)][2];
     AULOS_UNROLL for (int i = 0; i < rows; ++i) acc[i][0] = acc[i][1] = Batch(T(0));
-    const Index end = begin + std::min(gemm_k_chunk, k - begin);
+    const Index end = begin + (std::min)(gemm_k_chunk, k - begin);
     for (Index block = begin; block < end; block += blocks.depth) {
-      const Index block_end = std::min(block + blocks.depth, end);
+      const Index block_end = (std::min)(block + blocks.depth, end);
       const auto weight = blocks.block(w + block, lanes, block_end - block);
       for (Index p = block; p < block_end; p += width) {
-        const Index count = std::min(width, block_end - p);
+        const Index count = (std::min)(width, block_end - p);
         AULOS_UNROLL for (int half = 0; half < 2; ++half) {
           const T* from = weight.data + half * width * weight.ld + (p - block);
           const Index used = std::clamp<Index>(lanes - half * width, 0, width);

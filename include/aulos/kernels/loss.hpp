@@ -19,8 +19,8 @@ struct LogSumExp {
 
 template <class T>
 LogSumExp log_sum_exp(const T* x, Index columns) {  // NaN where a NaN is
-  double top = -std::numeric_limits<double>::max();
-  for (Index c = 0; c < columns; ++c) top = std::max(top, static_cast<double>(x[c]));
+  double top = -(std::numeric_limits<double>::max)();
+  for (Index c = 0; c < columns; ++c) top = (std::max)(top, static_cast<double>(x[c]));
   double sum = 0;
   for (Index c = 0; c < columns; ++c) sum += std::exp(static_cast<double>(x[c]) - top);
   return {top, std::log(sum)};
@@ -35,7 +35,7 @@ template <class T>
 void cross_entropy(Threads threads, const T* x, Index ldx, const std::int64_t* labels, Index rows, Index classes,
                    std::int64_t ignore, double smoothing, T* loss, double* lse) {
   threads.run((rows + 15) / 16, [&](Index piece, Scratch&) {
-    for (Index r = piece * 16; r < std::min(rows, piece * 16 + 16); ++r) {
+    for (Index r = piece * 16; r < (std::min)(rows, piece * 16 + 16); ++r) {
       const T* row = x + r * ldx;
       if (labels[r] == ignore) {
         loss[r] = T{0};
@@ -61,7 +61,7 @@ template <class T>
 void cross_entropy_backward(Threads threads, const T* x, Index ldx, const std::int64_t* labels, const double* lse,
                             Index rows, Index classes, std::int64_t ignore, double smoothing, double weight, T* gx) {
   threads.run((rows + 15) / 16, [&](Index piece, Scratch&) {
-    for (Index r = piece * 16; r < std::min(rows, piece * 16 + 16); ++r) {
+    for (Index r = piece * 16; r < (std::min)(rows, piece * 16 + 16); ++r) {
       T* out = gx + r * classes;
       if (labels[r] == ignore) {
         std::fill(out, out + classes, T{0});

@@ -36,31 +36,31 @@ namespace detail {
 // Rows of A that are packed at a time: B is packed again for each block of them.
 template <class T>
 constexpr Index matmul_block_rows(Index m, Index k) noexcept {
-  const Index bytes = std::min(std::max<Index>(k, 1), gemm_k_chunk) * static_cast<Index>(sizeof(T)) * gemm_rows;
+  const Index bytes = (std::min)(std::max<Index>(k, 1), gemm_k_chunk) * static_cast<Index>(sizeof(T)) * gemm_rows;
   const Index strips = std::max<Index>(4 * 1024 * 1024 / bytes, 1);
-  return std::min(strips, strip_count(m)) * gemm_rows;
+  return (std::min)(strips, strip_count(m)) * gemm_rows;
 }
 
 // Rows [rows) x panels [panels) of C. Chunks of k are outermost: C itself holds the sum of those done.
 template <class T>
 void matmul_piece(const MatmulOperands<T>& o, Update update, GemmShape s, Range rows, Range panels, Scratch& scratch) {
   constexpr Index cols = gemm_cols<T>;
-  const Index block = matmul_block_rows<T>(s.m, s.k), depth = std::min(s.k, gemm_k_chunk);
+  const Index block = matmul_block_rows<T>(s.m, s.k), depth = (std::min)(s.k, gemm_k_chunk);
   alignas(64) T tile[static_cast<std::size_t>(gemm_rows * cols)];
   T* strips = scratch.take<T>(packed_count<gemm_rows, T>(block, depth));
   T* panel = scratch.take<T>(cols * depth);
   for (Index begin = rows.begin; begin < rows.end; begin += block) {
-    const Index end = std::min(begin + block, rows.end);
+    const Index end = (std::min)(begin + block, rows.end);
     Index from = 0;
     do {
-      const Index chunk = std::min(gemm_k_chunk, s.k - from);
+      const Index chunk = (std::min)(gemm_k_chunk, s.k - from);
       const bool add = from > 0 || update == Update::add;
       for (Index i = begin; i < end; i += gemm_rows) {
         pack_strip<gemm_rows>(o.a.data + i * o.a.row_stride + from * o.a.col_stride, o.a.row_stride, o.a.col_stride,
                               std::min<Index>(gemm_rows, end - i), chunk, strips + (i - begin) * chunk);
       }
       for (Index p = panels.begin; p < panels.end; ++p) {
-        const Index lanes = std::min(cols, s.n - p * cols);
+        const Index lanes = (std::min)(cols, s.n - p * cols);
         pack_strip<gemm_cols<T>>(o.b.data + from * o.b.row_stride + p * cols * o.b.col_stride, o.b.col_stride,
                                  o.b.row_stride, lanes, chunk, panel);
         for (Index i = begin; i < end; i += gemm_rows) {
@@ -83,7 +83,7 @@ void matmul_piece(const MatmulOperands<T>& o, Update update, GemmShape s, Range 
 // Bytes of scratch that a running piece of matmul or batched_matmul needs.
 template <class T>
 constexpr std::size_t matmul_scratch(GemmShape s) noexcept {
-  const Index depth = std::min(s.k, detail::gemm_k_chunk);
+  const Index depth = (std::min)(s.k, detail::gemm_k_chunk);
   const Index strips = detail::packed_count<detail::gemm_rows, T>(detail::matmul_block_rows<T>(s.m, s.k), depth);
   return static_cast<std::size_t>(strips + detail::gemm_cols<T> * depth) * sizeof(T) + 128;
 }
@@ -96,7 +96,7 @@ template <class T, class At>
 void batched_matmul(Threads threads, Index batch, GemmShape s, const At& at, Update update) {
   if (batch <= 0 || s.m <= 0 || s.n <= 0 || (s.k <= 0 && update == Update::add)) return;
   const Index wanted = detail::pieces_for(detail::gemm_flops(s) * static_cast<double>(batch), threads.count(), 4);
-  const Index groups = std::min(wanted, batch);  // whole products, if there are enough of them
+  const Index groups = (std::min)(wanted, batch);  // whole products, if there are enough of them
   const detail::GemmSplit split =
       groups == wanted ? detail::GemmSplit{1, 1} : detail::split_gemm<T>(s, threads.count(), true);
   threads.run(groups * split.count(), [&](Index i, Scratch& scratch) {

@@ -77,9 +77,9 @@ RowMoments row_moments(const T* x, Index columns, double eps) noexcept {
     });
     return {0, 1 / std::sqrt(sums[0] * per + eps)};
   } else {
-    const T near = static_cast<T>(
+    const T about = static_cast<T>(
         simd::sum_row<T, 1>(columns, [=](Index i, auto part, auto& sum) { sum[0] += part.load(x + i); })[0] * per);
-    const simd::Batch<T> pivot(near);
+    const simd::Batch<T> pivot(about);
     const auto sums = simd::sum_row<T, 2>(columns, [=](Index i, auto part, auto& sum) {
       const simd::Batch<T> d = part.keep(part.load(x + i) - pivot, T(0));
       sum[0] += d;
@@ -87,7 +87,7 @@ RowMoments row_moments(const T* x, Index columns, double eps) noexcept {
     });
     const double off = sums[0] * per;
     const double variance = sums[1] * per - off * off;
-    return {static_cast<double>(near) + off, 1 / std::sqrt((variance < 0 ? 0 : variance) + eps)};
+    return {static_cast<double>(about) + off, 1 / std::sqrt((variance < 0 ? 0 : variance) + eps)};
   }
 }
 

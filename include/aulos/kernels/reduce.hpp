@@ -37,7 +37,7 @@ void row_sum(Threads threads, const T* x, Index ldx, const T* z, Index ldz, Inde
              T* y) {
   const Index rows_per_piece = std::max<Index>(1, 8192 / std::max<Index>(1, columns));
   threads.run((rows + rows_per_piece - 1) / rows_per_piece, [&](Index piece, Scratch&) {
-    const Index end = std::min(rows, (piece + 1) * rows_per_piece);
+    const Index end = (std::min)(rows, (piece + 1) * rows_per_piece);
     for (Index r = piece * rows_per_piece; r < end; ++r) {
       const T* a = x + r * ldx;
       const T* b = z == nullptr ? nullptr : z + r * ldz;
@@ -57,11 +57,11 @@ void column_sum_add(Threads threads, const T* x, Index ldx, const T* z, Index ld
   if (rows == 0) return;
   threads.run((columns + reduce_piece_columns - 1) / reduce_piece_columns, [&](Index piece, Scratch&) {
     const Index begin = piece * reduce_piece_columns;
-    const Index width = std::min(reduce_piece_columns, columns - begin);
+    const Index width = (std::min)(reduce_piece_columns, columns - begin);
     double total[reduce_piece_columns] = {};
     for (Index r0 = 0; r0 < rows; r0 += reduce_chunk_rows) {
       double chunk[reduce_piece_columns] = {};
-      for (Index r = r0; r < std::min(rows, r0 + reduce_chunk_rows); ++r) {
+      for (Index r = r0; r < (std::min)(rows, r0 + reduce_chunk_rows); ++r) {
         const T* a = x + r * ldx + begin;
         if (z == nullptr) {
           for (Index c = 0; c < width; ++c) chunk[c] += static_cast<double>(a[c]);
@@ -82,7 +82,7 @@ double total_sum(const T* x, const T* z, Index count) {
   constexpr Index chunk = 4096;
   double total = 0;
   for (Index begin = 0; begin < count; begin += chunk) {
-    const Index length = std::min(chunk, count - begin);
+    const Index length = (std::min)(chunk, count - begin);
     const T* a = x + begin;
     const T* b = z == nullptr ? nullptr : z + begin;
     total += b == nullptr ? detail::sum_lanes(length, [a](Index i) { return static_cast<double>(a[i]); })
@@ -98,7 +98,7 @@ template <class T>
 void row_max(Threads threads, const T* x, Index ldx, Index rows, Index columns, T* value, std::int64_t* at) {
   const Index rows_per_piece = std::max<Index>(1, 8192 / std::max<Index>(1, columns));
   threads.run((rows + rows_per_piece - 1) / rows_per_piece, [&](Index piece, Scratch&) {
-    const Index end = std::min(rows, (piece + 1) * rows_per_piece);
+    const Index end = (std::min)(rows, (piece + 1) * rows_per_piece);
     for (Index r = piece * rows_per_piece; r < end; ++r) {
       const T* a = x + r * ldx;
       Index best = 0;

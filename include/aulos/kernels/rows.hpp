@@ -47,7 +47,7 @@ void for_rows(Threads threads, Index rows, Index columns, const Body& body) {
   if (rows <= 0 || columns <= 0) return;
   const Index per_piece = std::max<Index>(1, piece_elements / columns);
   threads.run((rows + per_piece - 1) / per_piece, [&](Index piece, Scratch&) {
-    const Index end = std::min(rows, (piece + 1) * per_piece);
+    const Index end = (std::min)(rows, (piece + 1) * per_piece);
     for (Index row = piece * per_piece; row < end; ++row) body(row);
   });
 }
@@ -68,7 +68,7 @@ void for_stretches(Threads threads, Index rows, Index columns, bool dense, const
   const Index stretches = (columns + piece_elements - 1) / piece_elements;
   threads.run(rows * stretches, [&](Index piece, Scratch&) {
     const Index column = piece % stretches * piece_elements;
-    body(piece / stretches, column, std::min(piece_elements, columns - column));
+    body(piece / stretches, column, (std::min)(piece_elements, columns - column));
   });
 }
 
@@ -87,14 +87,14 @@ void column_sums(Threads threads, Index rows, Index rows_per, Index columns, con
   if (rows_per == 0) rows_per = rows;
   const Index share = (columns * groups + 2 * threads.count() - 1) / (2 * threads.count());
   const Index width =
-      std::min(sum_columns, (std::min(share, columns) + simd::lanes<T> - 1) / simd::lanes<T> * simd::lanes<T>);
+      (std::min)(sum_columns, (std::min(share, columns) + simd::lanes<T> - 1) / simd::lanes<T> * simd::lanes<T>);
   const Index blocks = (columns + width - 1) / width;
   threads.run(groups * blocks, [&](Index piece, Scratch&) {
     const Index group = piece / blocks;
     const Index first = piece % blocks * width;
-    const Index count = std::min(width, columns - first);
+    const Index count = (std::min)(width, columns - first);
     alignas(64) double sum[K][sum_columns] = {};
-    const Index end = std::min(rows, (group + 1) * rows_per);
+    const Index end = (std::min)(rows, (group + 1) * rows_per);
     for (Index row = group * rows_per; row < end; ++row) {
       simd::for_lanes<T>(count, [&](Index i, auto part) {
         const std::array<simd::Batch<T>, K> terms = term(row, first + i, part);

@@ -58,8 +58,8 @@ template <class M>
 struct IsList : std::false_type {};
 template <class M>
 struct IsList<std::vector<M>> : std::true_type {};
-template <class M, std::size_t N>
-struct IsList<std::array<M, N>> : std::true_type {};
+template <class M, std::size_t Count>
+struct IsList<std::array<M, Count>> : std::true_type {};
 template <class M>
 struct IsOptional : std::false_type {};
 template <class M>

@@ -71,10 +71,10 @@ struct RmsNorm {
 };
 
 // A norm of tokens that can be modulated in the same pass.
-template <class N>
-concept NormLayer = requires(const N& norm, const Tensor<typename N::value_type, 3>& x) {
-  { norm(x) } -> std::same_as<Tensor<typename N::value_type, 3>>;
-  { norm.modulated(x, x, x) } -> std::same_as<Tensor<typename N::value_type, 3>>;
+template <class Norm>
+concept NormLayer = requires(const Norm& norm, const Tensor<typename Norm::value_type, 3>& x) {
+  { norm(x) } -> std::same_as<Tensor<typename Norm::value_type, 3>>;
+  { norm.modulated(x, x, x) } -> std::same_as<Tensor<typename Norm::value_type, 3>>;
 };
 
 // What is done to queries and keys [B, N, H, D] before attention: nothing, ...
@@ -115,8 +115,8 @@ struct AcrossHeads {
 };
 
 // A query/key norm.
-template <class N, class T>
-concept QkNormOf = requires(const N& norm, Tensor<T, 4> x) {
+template <class Norm, class T>
+concept QkNormOf = requires(const Norm& norm, Tensor<T, 4> x) {
   { norm(x) } -> std::same_as<Tensor<T, 4>>;
 };
 

@@ -200,10 +200,10 @@ Tensor<T, Rank> scale(const Tensor<T, Rank>& x, std::type_identity_t<T> factor,
 }
 
 // sum_i factors[i] * x[i] over equal extents, in one pass: what a sampler step is.
-template <Real T, int Rank, std::size_t N>
-Tensor<T, Rank> linear_combination(const std::array<Tensor<T, Rank>, N>& x, const std::array<T, N>& factors) {
-  std::array<AnyTensor<T>, N> terms;
-  for (std::size_t i = 0; i < N; ++i) terms[i] = x[i].any();
+template <Real T, int Rank, std::size_t Count>
+Tensor<T, Rank> linear_combination(const std::array<Tensor<T, Rank>, Count>& x, const std::array<T, Count>& factors) {
+  std::array<AnyTensor<T>, Count> terms;
+  for (std::size_t i = 0; i < Count; ++i) terms[i] = x[i].any();
   return Tensor<T, Rank>(any::linear_combination<T>(std::span<const AnyTensor<T>>(terms), std::span<const T>(factors)));
 }
 

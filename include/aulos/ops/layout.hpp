@@ -119,23 +119,23 @@ Tensor<T, Rank> permute(const Tensor<T, Rank>& x, const Shape<Rank>& order) {
 }
 
 // The tensors one behind the other along `axis`. torch.cat.
-template <Real T, int Rank, std::size_t N>
-Tensor<T, Rank> concat(const std::array<Tensor<T, Rank>, N>& x, int axis) {
-  std::array<AnyTensor<T>, N> parts;
-  for (std::size_t i = 0; i < N; ++i) parts[i] = x[i].any();
+template <Real T, int Rank, std::size_t Count>
+Tensor<T, Rank> concat(const std::array<Tensor<T, Rank>, Count>& x, int axis) {
+  std::array<AnyTensor<T>, Count> parts;
+  for (std::size_t i = 0; i < Count; ++i) parts[i] = x[i].any();
   return Tensor<T, Rank>(any::concat(std::span<const AnyTensor<T>>(parts), axis));
 }
 
 // N equal parts of an axis, as views. torch.chunk.
-template <std::size_t N, Real T, int Rank>
-std::array<Tensor<T, Rank>, N> chunk(const Tensor<T, Rank>& x, int axis) {
-  if (x.empty() || axis < 0 || axis >= Rank || x.extent(axis) % static_cast<Index>(N) != 0)
+template <std::size_t Count, Real T, int Rank>
+std::array<Tensor<T, Rank>, Count> chunk(const Tensor<T, Rank>& x, int axis) {
+  if (x.empty() || axis < 0 || axis >= Rank || x.extent(axis) % static_cast<Index>(Count) != 0)
     throw ShapeError("chunk: axis " + std::to_string(axis) + " of " +
-                     (x.empty() ? "an empty tensor" : to_string(x.any().dims())) + " into " + std::to_string(N) +
+                     (x.empty() ? "an empty tensor" : to_string(x.any().dims())) + " into " + std::to_string(Count) +
                      " equal parts");
-  const Index part = x.extent(axis) / static_cast<Index>(N);
-  std::array<Tensor<T, Rank>, N> parts;
-  for (std::size_t i = 0; i < N; ++i)
+  const Index part = x.extent(axis) / static_cast<Index>(Count);
+  std::array<Tensor<T, Rank>, Count> parts;
+  for (std::size_t i = 0; i < Count; ++i)
     parts[i] = x.slice(axis, static_cast<Index>(i) * part, static_cast<Index>(i + 1) * part);
   return parts;
 }

@@ -130,15 +130,15 @@ class Op {
   }
 
   // For several results: rule(GradTape&, std::span<AnyTensor<T>> gradients), those that got none being empty.
-  template <Real T, std::size_t N, class Rule>
-  void record(const std::array<AnyTensor<T>*, N>& results, Rule&& rule) const {
-    std::array<Dims, N> dims;
-    for (std::size_t i = 0; i < N; ++i) dims[i] = results[i]->dims();
+  template <Real T, std::size_t Count, class Rule>
+  void record(const std::array<AnyTensor<T>*, Count>& results, Rule&& rule) const {
+    std::array<Dims, Count> dims;
+    for (std::size_t i = 0; i < Count; ++i) dims[i] = results[i]->dims();
     tape_->record(std::span<AnyTensor<T>* const>(results),
                   [rule = std::forward<Rule>(rule), dims](GradTape& tape, Node first) mutable {
-                    std::array<AnyTensor<T>, N> gradients;
+                    std::array<AnyTensor<T>, Count> gradients;
                     bool any = false;
-                    for (std::size_t i = 0; i < N; ++i) {
+                    for (std::size_t i = 0; i < Count; ++i) {
                       gradients[i] = tape.take_gradient(Ghost<T>{first + i, 0, dims[i]});
                       any = any || !gradients[i].empty();
                     }

@@ -1,5 +1,6 @@
 // The activation functions of neural networks and their derivatives, for a batch or a plain number. Each is a function
-// object: `Gelu{}(x)` is the value and `Gelu{}.derivative(x)` the derivative. Infinities and NaN as in PyTorch, except
+// object: `Gelu{}(x)` is the value and `Gelu{}.derivative(x)` the derivative. Every multiply-add is written fma(), so
+// that no compiler contracts a plain number's formula and not a batch's. Infinities and NaN as in PyTorch, except
 // that a derivative at an infinity is its limit (PyTorch: NaN for gelu and silu).
 #pragma once
 
@@ -72,19 +73,19 @@ struct TanhGateConstants<double> {
 template <Vec V>
 struct TanhGate {
   using T = Lane<V>;
-  using C = TanhGateConstants<T>;
+  using Constants = TanhGateConstants<T>;
 
   // 0 <= a <= cut
   explicit TanhGate(V a) noexcept : a_(a), square_(two_product(a, a)) {
-    const TwoTerms<V> product = two_product(square_.hi, V(C::k1));
-    const V w = in_order(V(C::k0) + product.hi);
-    const V rest = fma(square_.hi, V(C::k1_rest), fma(square_.lo, V(C::k1), V(C::k0_rest)));
-    const V w_lo = ((product.hi - in_order(w - V(C::k0))) + product.lo) + rest;
+    const TwoTerms<V> product = two_product(square_.hi, V(Constants::k1));
+    const V w = in_order(V(Constants::k0) + product.hi);
+    const V rest = fma(square_.hi, V(Constants::k1_rest), fma(square_.lo, V(Constants::k1), V(Constants::k0_rest)));
+    const V w_lo = ((product.hi - in_order(w - V(Constants::k0))) + product.lo) + rest;
     const ExpParts<V> e = exp_parts_of_product(-a, w, -(a * w_lo));
     decay = e.mantissa * pow2(e.exponent);
   }
 
-  V slope() const noexcept { return fma(square_.hi, V(T(3) * C::k1), V(C::k0)); }  // dy / dx
+  V slope() const noexcept { return fma(square_.hi, V(T(3) * Constants::k1), V(Constants::k0)); }  // dy / dx
 
   V decay;  // e^-y
 
@@ -213,7 +214,7 @@ struct Gelu {
     const V a = simd::abs(finite);
     const V g = detail::gaussian(a);
     const V tail = g * detail::mills_ratio(a);
-    return select(x < zero, tail, one - tail) + finite * g * V(Lane<V>(0.398942280401432678));
+    return fma(finite * g, V(Lane<V>(0.398942280401432678)), select(x < zero, tail, one - tail));
   }
 };
 
@@ -229,7 +230,7 @@ struct GeluTanh {
     const V finite = raw_max(-cut, raw_min(cut, x));
     const detail::TanhGate<V> gate(simd::abs(finite));
     const V d = one + gate.decay;
-    return select(x < zero, gate.decay, one) / d + finite * gate.slope() * (gate.decay / (d * d));
+    return fma(finite * gate.slope(), gate.decay / (d * d), select(x < zero, gate.decay, one) / d);
   }
 };
 

@@ -20,7 +20,7 @@ struct ErfConstants<float> {
   static constexpr float p[] = {0.4999999851f, 0.326308787f, 0.1001985762f, 0.01271673757f};
   static constexpr float q[] = {1.0f, 1.450500232f, 0.8577484236f, 0.2504501389f, 0.03190528765f};
   // erf(x) / x - 1 in x^2 for |x| <= 1, error 1.2e-9.
-  static constexpr float small[] = {0.1283791657f,   -0.3761262582f,    0.1128358515f,    -0.02685381193f,
+  static constexpr float near_zero[] = {0.1283791657f,   -0.3761262582f,    0.1128358515f,    -0.02685381193f,
                                     0.005188327685f, -0.0008010193615f, 0.00007853861318f};
 };
 
@@ -42,7 +42,7 @@ struct ErfConstants<double> {
                                  0.00103610905880641816,
                                  0.0000451088109418298397};
   // Error 7.3e-18.
-  static constexpr double small[] = {0.128379167095512566,    -0.376126389031835195,     0.112837916709441847,
+  static constexpr double near_zero[] = {0.128379167095512566,    -0.376126389031835195,     0.112837916709441847,
                                      -0.0268661706431114673,  0.00522397760611847446,    -0.000854832592931451954,
                                      0.000120552935769011427, -0.0000149247123020167993, 1.64471315713506184e-6,
                                      -1.62063137590070355e-7, 1.37109804001871767e-8,    -7.77946849282461209e-10};
@@ -51,11 +51,11 @@ struct ErfConstants<double> {
 // Phi(-t) e^(t^2 / 2), Phi the distribution function of the normal distribution, for 0 <= t <= cut.
 template <Vec V>
 inline V mills_ratio(V t) noexcept {
-  using C = ErfConstants<Lane<V>>;
+  using Constants = ErfConstants<Lane<V>>;
   if constexpr (has_fma && sizeof(Lane<V>) == 4) {
-    return horner(t, C::p) / horner(t, C::q);
+    return horner(t, Constants::p) / horner(t, Constants::q);
   } else {
-    return estrin(t, C::p) / estrin(t, C::q);
+    return estrin(t, Constants::p) / estrin(t, Constants::q);
   }
 }
 
@@ -72,13 +72,13 @@ inline V gaussian(V t) noexcept {
 template <Vec V>
 inline V erf(V x) noexcept {
   using T = Lane<V>;
-  using C = detail::ErfConstants<T>;
-  const V a = raw_min(V(C::erf_one), simd::abs(x));
+  using Constants = detail::ErfConstants<T>;
+  const V a = raw_min(V(Constants::erf_one), simd::abs(x));
   const ExpParts<V> e = exp_parts_of_product(a, -a);
   const V tail = detail::mills_ratio(a * V(T(1.41421356237309505))) * (e.mantissa * pow2(e.exponent));
   const V large = fnma(V(T(2)), tail, V(T(1)));
-  const V small = fma(a, horner(a * a, C::small), a);
-  return simd::copysign(select(a < V(T(1)), small, large), x);
+  const V near_zero = fma(a, horner(a * a, Constants::near_zero), a);
+  return simd::copysign(select(a < V(T(1)), near_zero, large), x);
 }
 
 }  // namespace aulos::inline AULOS_ISA::simd

@@ -8,32 +8,39 @@
 namespace aulos::inline AULOS_ISA::simd {
 
 // c[0] + c[1] x + c[2] x^2 + ...
-template <Vec V, std::size_t N>
-inline V horner(V x, const Lane<V> (&c)[N]) noexcept {
-  V sum(c[N - 1]);
+template <Vec V, std::size_t Count>
+inline V horner(V x, const Lane<V> (&c)[Count]) noexcept {
+  V sum(c[Count - 1]);
   AULOS_UNROLL
-  for (std::size_t i = N - 1; i > 0; --i) sum = fma(sum, x, V(c[i - 1]));
+  for (std::size_t i = Count - 1; i > 0; --i) sum = fma(sum, x, V(c[i - 1]));
   return sum;
 }
 
+namespace detail {
+
+template <Vec V, std::size_t Count>
+inline V estrin_terms(V x, const V (&term)[Count]) noexcept {
+  if constexpr (Count == 1) {
+    return term[0];
+  } else {
+    V pair[(Count + 1) / 2];
+    AULOS_UNROLL
+    for (std::size_t i = 0; i < Count / 2; ++i) pair[i] = fma(term[2 * i + 1], x, term[2 * i]);
+    if constexpr (Count % 2 == 1) pair[Count / 2] = term[Count - 1];
+    return estrin_terms(x * x, pair);
+  }
+}
+
+}  // namespace detail
+
 // The same polynomial by pairs, pairs of pairs, ...: half the rounding errors of Horner's rule where all terms have one
 // sign, a shorter chain of operations, a few more of them.
-template <Vec V, std::size_t N>
-inline V estrin(V x, const Lane<V> (&c)[N]) noexcept {
-  V term[(N + 1) / 2];
+template <Vec V, std::size_t Count>
+inline V estrin(V x, const Lane<V> (&c)[Count]) noexcept {
+  V term[Count];
   AULOS_UNROLL
-  for (std::size_t i = 0; i < (N + 1) / 2; ++i) {
-    term[i] = 2 * i + 1 < N ? fma(V(c[2 * i + 1 < N ? 2 * i + 1 : 0]), x, V(c[2 * i])) : V(c[2 * i]);
-  }
-  AULOS_UNROLL
-  for (std::size_t count = (N + 1) / 2; count > 1; count = (count + 1) / 2) {
-    x = x * x;
-    AULOS_UNROLL
-    for (std::size_t i = 0; i < (count + 1) / 2; ++i) {
-      term[i] = 2 * i + 1 < count ? fma(term[2 * i + 1 < count ? 2 * i + 1 : 0], x, term[2 * i]) : term[2 * i];
-    }
-  }
-  return term[0];
+  for (std::size_t i = 0; i < Count; ++i) term[i] = V(c[i]);
+  return detail::estrin_terms(x, term);
 }
 
 // An unevaluated sum.
@@ -99,8 +106,8 @@ struct ExpConstants<double> {
 // 2^(n + Shift) for an integral n where the result is a normal number.
 template <int Shift = 0, Vec V>
 inline V pow2(V n) noexcept {
-  using C = detail::ExpConstants<Lane<V>>;
-  return from_bits<V>(to_bits(n + V(C::round_bias + Lane<V>(Shift))) << C::mantissa_bits);
+  using Constants = detail::ExpConstants<Lane<V>>;
+  return from_bits<V>(to_bits(n + V(Constants::round_bias + Lane<V>(Shift))) << Constants::mantissa_bits);
 }
 
 // x 2^n for an integral n, |n| up to twice the exponent range: overflows to infinity, rounds subnormals once.
@@ -122,31 +129,31 @@ struct ExpParts {
 
 template <Vec V>
 inline ExpParts<V> exp_parts(V x) noexcept {
-  using C = detail::ExpConstants<Lane<V>>;
-  const V n = round(x * V(C::inverse_ln2));
-  return {horner(fnma(n, V(C::ln2_lo), fnma(n, V(C::ln2_hi), x)), C::p), n};
+  using Constants = detail::ExpConstants<Lane<V>>;
+  const V n = round(x * V(Constants::inverse_ln2));
+  return {horner(fnma(n, V(Constants::ln2_lo), fnma(n, V(Constants::ln2_hi), x)), Constants::p), n};
 }
 
 // Parts of e^(a b + c), the product not rounded, c much smaller than 1.
 template <Vec V>
 inline ExpParts<V> exp_parts_of_product(V a, V b, V c = V(Lane<V>(0))) noexcept {
-  using C = detail::ExpConstants<Lane<V>>;
-  const V n = round(a * b * V(C::inverse_ln2));
+  using Constants = detail::ExpConstants<Lane<V>>;
+  const V n = round(a * b * V(Constants::inverse_ln2));
   V r;
   if constexpr (has_fma) {
-    r = fma(a, b, -(n * V(C::ln2_hi)));  // n ln2_hi is exact
+    r = fma(a, b, -(n * V(Constants::ln2_hi)));  // n ln2_hi is exact
   } else {
     const TwoTerms<V> product = two_product(a, b);
-    r = in_order(product.hi - n * V(C::ln2_hi)) + product.lo;
+    r = in_order(product.hi - n * V(Constants::ln2_hi)) + product.lo;
   }
-  return {horner(fnma(n, V(C::ln2_lo), r) + c, C::p), n};
+  return {horner(fnma(n, V(Constants::ln2_lo), r) + c, Constants::p), n};
 }
 
 // e^x for every x: infinity above the range, 0 below, gradual underflow, NaN for NaN.
 template <Vec V>
 inline V exp(V x) noexcept {
-  using C = detail::ExpConstants<Lane<V>>;
-  const ExpParts<V> e = exp_parts(raw_max(V(C::lowest), raw_min(V(C::highest), x)));
+  using Constants = detail::ExpConstants<Lane<V>>;
+  const ExpParts<V> e = exp_parts(raw_max(V(Constants::lowest), raw_min(V(Constants::highest), x)));
   return scale(e.mantissa, e.exponent);
 }
 

@@ -46,26 +46,26 @@ struct LogConstants<double> {
 template <Vec V>
 inline V log(V x) noexcept {
   using T = Lane<V>;
-  using C = detail::LogConstants<T>;
+  using Constants = detail::LogConstants<T>;
   const Mask<V> tiny = x < V(std::numeric_limits<T>::min());
-  const V scaled = select(tiny, x * V(C::subnormal_scale), x);
+  const V scaled = select(tiny, x * V(Constants::subnormal_scale), x);
   // x = m 2^e with m within [sqrt(1/2), sqrt(2)].
-  const Bits<V> shifted = to_bits(scaled) + Bits<V>(C::one - C::sqrt_half);
-  const V m = from_bits<V>((shifted & Bits<V>(C::mantissa_mask)) + Bits<V>(C::sqrt_half));
-  const V biased = from_bits<V>((shifted >> C::mantissa_bits) | Bits<V>(C::integer_bits));
-  const V e = biased - select(tiny, V(C::exponent_bias + C::subnormal_log2), V(C::exponent_bias));
+  const Bits<V> shifted = to_bits(scaled) + Bits<V>(Constants::one - Constants::sqrt_half);
+  const V m = from_bits<V>((shifted & Bits<V>(Constants::mantissa_mask)) + Bits<V>(Constants::sqrt_half));
+  const V biased = from_bits<V>((shifted >> Constants::mantissa_bits) | Bits<V>(Constants::integer_bits));
+  const V e = biased - select(tiny, V(Constants::exponent_bias + Constants::subnormal_log2), V(Constants::exponent_bias));
 
   const V f = m - V(T(1));
   const V half_square = V(T(0.5)) * f * f;
   V tail;  // log(1 + f) - (f - f^2 / 2)
   if constexpr (sizeof(T) == 4) {
-    tail = horner(f, C::p) * (f * f * f);
+    tail = horner(f, Constants::p) * (f * f * f);
   } else {
     const V s = f / (V(T(2)) + f);
     const V z = s * s;
-    tail = s * (half_square + z * horner(z, C::r));
+    tail = s * fma(z, horner(z, Constants::r), half_square);
   }
-  const V y = fma(e, V(C::ln2_hi), f - (half_square - fma(e, V(C::ln2_lo), tail)));
+  const V y = fma(e, V(Constants::ln2_hi), f - (half_square - fma(e, V(Constants::ln2_lo), tail)));
 
   constexpr T infinity = std::numeric_limits<T>::infinity();
   const V below = select(x == V(T(0)), V(-infinity), V(std::numeric_limits<T>::quiet_NaN()));

@@ -12,57 +12,57 @@ struct Add {
   auto operator()(auto a, auto b) const noexcept { return a + b; }
 };
 struct Max {
-  template <class B>
-  B operator()(B a, B b) const noexcept {
-    return xsimd::select(xsimd::isnan(a), a, xsimd::max(a, b));
+  template <class V>
+  V operator()(V a, V b) const noexcept {
+    return xsimd::select(xsimd::isnan(a), a, (xsimd::max)(a, b));
   }
 };
 struct Min {
-  template <class B>
-  B operator()(B a, B b) const noexcept {
-    return xsimd::select(xsimd::isnan(a), a, xsimd::min(a, b));
+  template <class V>
+  V operator()(V a, V b) const noexcept {
+    return xsimd::select(xsimd::isnan(a), a, (xsimd::min)(a, b));
   }
 };
 
 #if defined(__SSE2__)
 template <class Op>
 inline float reduce(__m128 x, Op op) noexcept {
-  using B = xsimd::batch<float, xsimd::sse2>;
-  const B y = op(B(x), B(_mm_movehl_ps(x, x)));
-  return _mm_cvtss_f32(op(y, B(_mm_shuffle_ps(y, y, 1))));
+  using V = xsimd::batch<float, xsimd::sse2>;
+  const V y = op(V(x), V(_mm_movehl_ps(x, x)));
+  return _mm_cvtss_f32(op(y, V(_mm_shuffle_ps(y, y, 1))));
 }
 
 template <class Op>
 inline double reduce(__m128d x, Op op) noexcept {
-  using B = xsimd::batch<double, xsimd::sse2>;
-  return _mm_cvtsd_f64(op(B(x), B(_mm_unpackhi_pd(x, x))));
+  using V = xsimd::batch<double, xsimd::sse2>;
+  return _mm_cvtsd_f64(op(V(x), V(_mm_unpackhi_pd(x, x))));
 }
 #endif
 #if defined(__AVX__)
 template <class Op>
 inline float reduce(__m256 x, Op op) noexcept {
-  using B = xsimd::batch<float, xsimd::sse2>;
-  return reduce(static_cast<__m128>(op(B(_mm256_castps256_ps128(x)), B(_mm256_extractf128_ps(x, 1)))), op);
+  using V = xsimd::batch<float, xsimd::sse2>;
+  return reduce(static_cast<__m128>(op(V(_mm256_castps256_ps128(x)), V(_mm256_extractf128_ps(x, 1)))), op);
 }
 
 template <class Op>
 inline double reduce(__m256d x, Op op) noexcept {
-  using B = xsimd::batch<double, xsimd::sse2>;
-  return reduce(static_cast<__m128d>(op(B(_mm256_castpd256_pd128(x)), B(_mm256_extractf128_pd(x, 1)))), op);
+  using V = xsimd::batch<double, xsimd::sse2>;
+  return reduce(static_cast<__m128d>(op(V(_mm256_castpd256_pd128(x)), V(_mm256_extractf128_pd(x, 1)))), op);
 }
 #endif
 #if defined(__AVX512F__)
 template <class Op>
 inline float reduce(__m512 x, Op op) noexcept {
-  using B = xsimd::batch<float, xsimd::avx>;
+  using V = xsimd::batch<float, xsimd::avx>;
   const __m256 upper = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(x), 1));
-  return reduce(static_cast<__m256>(op(B(_mm512_castps512_ps256(x)), B(upper))), op);
+  return reduce(static_cast<__m256>(op(V(_mm512_castps512_ps256(x)), V(upper))), op);
 }
 
 template <class Op>
 inline double reduce(__m512d x, Op op) noexcept {
-  using B = xsimd::batch<double, xsimd::avx>;
-  return reduce(static_cast<__m256d>(op(B(_mm512_castpd512_pd256(x)), B(_mm512_extractf64x4_pd(x, 1)))), op);
+  using V = xsimd::batch<double, xsimd::avx>;
+  return reduce(static_cast<__m256d>(op(V(_mm512_castpd512_pd256(x)), V(_mm512_extractf64x4_pd(x, 1)))), op);
 }
 #endif
 

@@ -63,8 +63,8 @@ struct CrossBothWays {
   }
 };
 
-template <class C, class T, std::size_t Sides>
-concept CouplingOf = std::copyable<C> && requires(const C& coupling, const SidesOf<T, Sides>& sides) {
+template <class Coupling, class T, std::size_t Sides>
+concept CouplingOf = std::copyable<Coupling> && requires(const Coupling& coupling, const SidesOf<T, Sides>& sides) {
   { coupling(sides) } -> std::same_as<Mixed<T, Sides>>;
 };
 

@@ -54,7 +54,8 @@ double gradient_norm(const M& model, const GradTape& tape) {
 // no bit changes. torch.nn.utils.clip_grad_norm_.
 template <nn::Module M>
 double clip_gradient_norm(const M& model, GradTape& tape, double max_norm) {
-  if (!(max_norm >= 0)) throw ConfigError("clip_gradient_norm: max_norm is " + std::to_string(max_norm) + ", expected >= 0");
+  if (!(max_norm >= 0))
+    throw ConfigError("clip_gradient_norm: max_norm is " + std::to_string(max_norm) + ", expected >= 0");
   const double norm = gradient_norm(model, tape);
   const double factor = max_norm / (norm + 1e-6);
   if (!(factor < 1)) return norm;

@@ -34,7 +34,7 @@ class Ema {
       if (p.role == nn::Role::parameter) from.push_back(weights_of(p));
     });
     const double i = static_cast<double>(updates_++);
-    const double decay = warmup_ == EmaWarmup::tenths ? std::min(decay_, (1 + i) / (10 + i)) : decay_;
+    const double decay = warmup_ == EmaWarmup::tenths ? (std::min)(decay_, (1 + i) / (10 + i)) : decay_;
     std::size_t at = 0;
     nn::for_each_parameter(average_, [&](const auto& p) {
       if (p.role != nn::Role::parameter) return;
@@ -57,7 +57,8 @@ class Ema {
  private:
   template <Real T>
   static const T* weights_of(const nn::ParameterRef<T>& p) {
-    if (p.weight != nullptr && p.weight->packed()) throw Error("ema: " + p.name + " is packed for inference: unpack first");
+    if (p.weight != nullptr && p.weight->packed())
+      throw Error("ema: " + p.name + " is packed for inference: unpack first");
     return p.any().data();
   }
 
