@@ -364,10 +364,10 @@ TEST(GradTape, TheSecondStepTakesNoMemoryFromTheSystem) {
 
 TEST(GradTape, FreesEverythingAtItsEnd) {
   Context context;
+  const Parameter<float, 1> w = parameter({1, 2});  // outlives what refers to it
   const std::size_t before = context.memory().live;
   {
     GradTape tape(context);
-    const Parameter<float, 1> w = parameter({1, 2});
     tape.backward(sum(multiply(counting(context, Shape<1>{2}), w)));
     EXPECT_GT(context.memory().live, before);
     multiply(counting(context, Shape<1>{2}), w);  // recorded, never differentiated

@@ -49,7 +49,7 @@ inline std::optional<Index> quota_processors(std::string_view cpu_max) {
 inline std::optional<std::string_view> cgroup_path(std::string_view text, std::string_view controller) {
   while (!text.empty()) {
     const auto line = text.substr(0, text.find('\n'));
-    text.remove_prefix(std::min(text.size(), line.size() + 1));
+    text.remove_prefix((std::min)(text.size(), line.size() + 1));
     const auto first = line.find(':');
     const auto second = first == std::string_view::npos ? first : line.find(':', first + 1);
     if (second == std::string_view::npos) continue;
@@ -61,7 +61,7 @@ inline std::optional<std::string_view> cgroup_path(std::string_view text, std::s
     while (!names.empty()) {
       const auto name = names.substr(0, names.find(','));
       if (name == controller) return line.substr(second + 1);
-      names.remove_prefix(std::min(names.size(), name.size() + 1));
+      names.remove_prefix((std::min)(names.size(), name.size() + 1));
     }
   }
   return std::nullopt;

@@ -270,7 +270,7 @@ class HeaderParser {
       fail(subject() + ": expected " + std::to_string(info.bytes) + " bytes for " + type_text(info) + ", got " +
            std::to_string(offsets[1] - offsets[0]) + " by " + range);
     }
-    info.offset = offsets[0];  // from the start of the data, until all ranges are checked
+    info.offset = offsets[0];         // from the start of the data, until all ranges are checked
     header_.tensors.push_back(info);  // its shape moves to the header's extents, which parse() makes it see
     for (const Index extent : shape_) header_.extents.push_back(extent);
   }

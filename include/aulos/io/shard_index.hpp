@@ -84,7 +84,8 @@ inline ShardIndex parse_shard_index(const std::string& source, std::string_view 
   std::vector<std::string> files;
   files.reserve(members.size());
   for (const auto& member : members) files.push_back(member.second.as<std::string>());
-  const auto order = sorted_indices(files.size(), [&](std::uint32_t a, std::uint32_t b) { return files[a] < files[b]; });
+  const auto order =
+      sorted_indices(files.size(), [&](std::uint32_t a, std::uint32_t b) { return files[a] < files[b]; });
   std::vector<std::uint32_t> first(files.size());  // member of the same file
   for (std::size_t i = 0; i < order.size(); ++i) {
     const bool is_new = i == 0 || files[order[i]] != files[order[i - 1]];

@@ -38,10 +38,10 @@ class Backward {
   static std::size_t scratch(const AttentionShape& shape, Index nq) {
     const Index rows = tiles_of(nq) * shape.heads_per_group() * query_rows;
     const Index padded_width = round_up<T>(shape.width), padded_value_width = round_up<T>(shape.value_width);
-    return 2 * scratch_size<T>(rows) + 2 * scratch_size<T>(query_rows * padded_width) + scratch_size<T>(query_rows * padded_value_width) +
-           2 * scratch_size<T>(query_rows * S) + scratch_size<T>(key_rows * shape.width) +
-           scratch_size<T>(key_rows * shape.value_width) + 2 * scratch_size<T>(key_rows * padded_width) +
-           scratch_size<T>(key_rows * padded_value_width);
+    return 2 * scratch_size<T>(rows) + 2 * scratch_size<T>(query_rows * padded_width) +
+           scratch_size<T>(query_rows * padded_value_width) + 2 * scratch_size<T>(query_rows * S) +
+           scratch_size<T>(key_rows * shape.width) + scratch_size<T>(key_rows * shape.value_width) +
+           2 * scratch_size<T>(key_rows * padded_width) + scratch_size<T>(key_rows * padded_value_width);
   }
 
   // Query tiles [t0, t1) of the group's heads, keys [first, last) from a tile's border on.

@@ -42,7 +42,7 @@ struct Product {
   // The same for a left operand of panelled rows.
   void add_rows(Index steps, const T* a, Index capacity, const T* b) {
     for (Index c = 0; c < steps; c += panel<T>) {
-      add<panel<T>, 1>(std::min(panel<T>, steps - c), a + c * capacity, b + c * panel<T>);
+      add<panel<T>, 1>((std::min)(panel<T>, steps - c), a + c * capacity, b + c * panel<T>);
     }
   }
 

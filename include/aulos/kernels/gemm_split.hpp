@@ -45,7 +45,7 @@ constexpr GemmPiece piece_of(GemmShape s, GemmSplit split, Index i) noexcept {
 constexpr Index pieces_for(double work, Index threads, Index per_thread) noexcept {
   constexpr double least = 1e6;
   if (threads == 1 || work < 2 * least) return 1;
-  return (std::min)(per_thread * threads, static_cast<Index>(std::min(work / least, 1e6)));
+  return (std::min)(per_thread * threads, static_cast<Index>((std::min)(work / least, 1e6)));
 }
 
 constexpr double gemm_flops(GemmShape s) noexcept {

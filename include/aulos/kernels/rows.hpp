@@ -87,7 +87,7 @@ void column_sums(Threads threads, Index rows, Index rows_per, Index columns, con
   if (rows_per == 0) rows_per = rows;
   const Index share = (columns * groups + 2 * threads.count() - 1) / (2 * threads.count());
   const Index width =
-      (std::min)(sum_columns, (std::min(share, columns) + simd::lanes<T> - 1) / simd::lanes<T> * simd::lanes<T>);
+      (std::min)(sum_columns, ((std::min)(share, columns) + simd::lanes<T> - 1) / simd::lanes<T> * simd::lanes<T>);
   const Index blocks = (columns + width - 1) / width;
   threads.run(groups * blocks, [&](Index piece, Scratch&) {
     const Index group = piece / blocks;

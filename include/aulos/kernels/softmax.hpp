@@ -44,7 +44,7 @@ T exponent_maximum(const T* x, Index columns) noexcept {
   simd::for_lanes<T>(columns - i, [&](Index j, auto part) {
     top[0] = simd::raw_max(top[0], part.keep(part.load(x + i + j), lowest));
   });
-  const T most = simd::reduce_max(simd::max(simd::max(top[0], top[1]), (simd::max)(top[2], top[3])));
+  const T most = simd::reduce_max((simd::max)((simd::max)(top[0], top[1]), (simd::max)(top[2], top[3])));
   return is_minus_infinity(most) ? row_maximum(x, columns) : most;  // a NaN among nothing but -inf must be seen
 }
 

@@ -20,7 +20,7 @@ struct Clamp {
 
   template <class V>
   V operator()(V x) const noexcept {
-    return (simd::min)(simd::max(x, V(low)), V(high));
+    return (simd::min)((simd::max)(x, V(low)), V(high));
   }
   template <class V>
   V derivative(V x) const noexcept {

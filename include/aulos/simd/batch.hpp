@@ -257,13 +257,13 @@ inline V raw_min(V a, V b) noexcept {
 
 // The larger one; NaN if either is NaN, as torch.maximum.
 template <Vec V>
-inline V (max)(V a, V b) noexcept {
+inline V(max)(V a, V b) noexcept {
   return simd::select(simd::is_nan(a), a, simd::raw_max(a, b));
 }
 
 // The smaller one; NaN if either is NaN, as torch.minimum.
 template <Vec V>
-inline V (min)(V a, V b) noexcept {
+inline V(min)(V a, V b) noexcept {
   return simd::select(simd::is_nan(a), a, simd::raw_min(a, b));
 }
 

@@ -47,13 +47,14 @@ template <Vec V>
 inline V log(V x) noexcept {
   using T = Lane<V>;
   using Constants = detail::LogConstants<T>;
-  const Mask<V> tiny = x < V(std::numeric_limits<T>::min());
+  const Mask<V> tiny = x < V((std::numeric_limits<T>::min)());
   const V scaled = select(tiny, x * V(Constants::subnormal_scale), x);
   // x = m 2^e with m within [sqrt(1/2), sqrt(2)].
   const Bits<V> shifted = to_bits(scaled) + Bits<V>(Constants::one - Constants::sqrt_half);
   const V m = from_bits<V>((shifted & Bits<V>(Constants::mantissa_mask)) + Bits<V>(Constants::sqrt_half));
   const V biased = from_bits<V>((shifted >> Constants::mantissa_bits) | Bits<V>(Constants::integer_bits));
-  const V e = biased - select(tiny, V(Constants::exponent_bias + Constants::subnormal_log2), V(Constants::exponent_bias));
+  const V e =
+      biased - select(tiny, V(Constants::exponent_bias + Constants::subnormal_log2), V(Constants::exponent_bias));
 
   const V f = m - V(T(1));
   const V half_square = V(T(0.5)) * f * f;
@@ -70,7 +71,7 @@ inline V log(V x) noexcept {
   constexpr T infinity = std::numeric_limits<T>::infinity();
   const V below = select(x == V(T(0)), V(-infinity), V(std::numeric_limits<T>::quiet_NaN()));
   const V special = select(x > V(T(0)), x, select(is_nan(x), x, below));
-  const Mask<V> ordinary = (x > V(T(0))) & (x <= V(std::numeric_limits<T>::max()));
+  const Mask<V> ordinary = (x > V(T(0))) & (x <= V((std::numeric_limits<T>::max)()));
   return select(ordinary, y, special);
 }
 
