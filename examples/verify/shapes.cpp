@@ -26,8 +26,8 @@ void forward(Case& c) {
   const Tensor<float, 2> pooled = dense(states.select(1, 0));
   c.output("encoder_hidden_states", states);
   c.output("pooled_projections", pooled);
-  c.output("sample", model.transformer(c.context(), c.input<4>("hidden_states"), states, pooled,
-                                       c.input<1>("timestep")));
+  c.output("sample",
+           model.transformer(c.context(), c.input<4>("hidden_states"), states, pooled, c.input<1>("timestep")));
 }
 
 void sample(Case& c) {

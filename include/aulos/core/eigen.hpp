@@ -74,7 +74,7 @@ void evaluate_eigen(const E& expression, Place&& place) {
   if constexpr (same_rank && same_type) {  // no further errors
     const Device device{};
     const Eigen::TensorEvaluator<const E, Device> evaluator(expression, device);
-    Index extents[Rank];
+    Index extents[static_cast<std::size_t>(Rank)];
     for (int axis = 0; axis < Rank; ++axis)
       extents[axis] = static_cast<Index>(evaluator.dimensions()[static_cast<std::size_t>(axis)]);
     T* out = place(static_cast<const Index*>(extents));

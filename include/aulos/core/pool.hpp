@@ -7,6 +7,7 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <utility>
 #include <vector>
 
 #if defined(__linux__)
@@ -112,8 +113,8 @@ class Pool {
     if (context_ == nullptr && use_.live == 0) delete this;
   }
 
-  // Makes the pool hold at least `bytes`, in one piece where nothing lives in it. A dry pool that saw the same takes and
-  // gives knows how many: its `held`. Throws std::bad_alloc.
+  // Makes the pool hold at least `bytes`, in one piece where nothing lives in it. A dry pool that saw the same takes
+  // and gives knows how many: its `held`. Throws std::bad_alloc.
   void reserve(std::size_t bytes) {
     if (dry()) return;
     bytes = round_to_buffer(bytes);
@@ -321,7 +322,8 @@ class Pool {
     // The system may promise more than it has; the pool does not pass such promises on.
     const long pages = sysconf(_SC_PHYS_PAGES);
     const long page = sysconf(_SC_PAGESIZE);
-    if (pages > 0 && page > 0 && (use_.held + bytes) / static_cast<std::size_t>(page) >= static_cast<std::size_t>(pages))
+    if (pages > 0 && page > 0 &&
+        (use_.held + bytes) / static_cast<std::size_t>(page) >= static_cast<std::size_t>(pages))
       throw std::bad_alloc();
 #endif
     auto* data = static_cast<std::byte*>(::operator new(bytes, alignment_of(bytes)));
@@ -366,23 +368,26 @@ class Pool {
   std::uintptr_t next_dry_address_ = first_dry_address;
 };
 
-// A counted reference to a buffer. Plain counting: a tensor belongs to the thread of its Context.
+// A reference to a buffer. Plain counting: a tensor belongs to the thread of its Context. A parameter's buffer is not
+// counted, and a reference may outlive it, as long as nobody looks at it.
 class BufferReference {
  public:
   BufferReference() = default;
-  explicit BufferReference(Buffer* buffer) noexcept : buffer_(buffer) {}  // takes over the caller's reference
-  BufferReference(const BufferReference& other) noexcept : buffer_(other.buffer_) {
-    if (counted()) ++buffer_->references;
+  // Takes over the caller's reference.
+  explicit BufferReference(Buffer* buffer) noexcept
+      : buffer_(buffer), counted_(buffer != nullptr && buffer->pool != nullptr) {}
+  BufferReference(const BufferReference& other) noexcept : buffer_(other.buffer_), counted_(other.counted_) {
+    if (counted_) ++buffer_->references;
   }
-  BufferReference(BufferReference&& other) noexcept : buffer_(other.buffer_) { other.buffer_ = nullptr; }
+  BufferReference(BufferReference&& other) noexcept
+      : buffer_(std::exchange(other.buffer_, nullptr)), counted_(std::exchange(other.counted_, false)) {}
   BufferReference& operator=(BufferReference other) noexcept {
-    Buffer* mine = buffer_;
-    buffer_ = other.buffer_;
-    other.buffer_ = mine;
+    std::swap(buffer_, other.buffer_);
+    std::swap(counted_, other.counted_);
     return *this;
   }
   ~BufferReference() {
-    if (counted() && --buffer_->references == 0) buffer_->pool->give(buffer_);
+    if (counted_ && --buffer_->references == 0) buffer_->pool->give(buffer_);
   }
 
   Buffer* get() const noexcept { return buffer_; }
@@ -390,9 +395,8 @@ class BufferReference {
   explicit operator bool() const noexcept { return buffer_ != nullptr; }
 
  private:
-  bool counted() const noexcept { return buffer_ != nullptr && buffer_->pool != nullptr; }
-
   Buffer* buffer_ = nullptr;
+  bool counted_ = false;
 };
 
 }  // namespace aulos::inline AULOS_ISA

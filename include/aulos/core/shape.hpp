@@ -16,7 +16,7 @@ inline constexpr int max_rank = 8;
 template <int Rank>
 struct Shape {
   static_assert(Rank >= 1 && Rank <= max_rank, "a tensor has 1 to 8 axes");
-  Index extents[Rank];
+  Index extents[static_cast<std::size_t>(Rank)];
 
   constexpr Index& operator[](int axis) noexcept { return extents[axis]; }
   constexpr Index operator[](int axis) const noexcept { return extents[axis]; }

@@ -16,9 +16,8 @@ inline std::vector<std::uint32_t> sorted_indices(std::size_t count,
                                                  FunctionRef<bool(std::uint32_t, std::uint32_t)> before) {
   std::vector<std::uint32_t> order(count);
   for (std::size_t i = 0; i < count; ++i) order[i] = static_cast<std::uint32_t>(i);
-  std::sort(order.data(), order.data() + count, [before](std::uint32_t a, std::uint32_t b) {
-    return before(a, b) || (a < b && !before(b, a));
-  });
+  std::sort(order.data(), order.data() + count,
+            [before](std::uint32_t a, std::uint32_t b) { return before(a, b) || (a < b && !before(b, a)); });
   return order;
 }
 

@@ -112,7 +112,7 @@ class Tensor {
   Tensor permute_leading(const Shape<Rank>& order) const {
     check_present("permute_leading");
     Dims dims;
-    bool seen[Rank] = {};
+    bool seen[static_cast<std::size_t>(Rank)] = {};
     for (int axis = 0; axis < Rank; ++axis) {
       const Index from = order[axis];
       if (from < 0 || from >= Rank || seen[from] || (axis == Rank - 1 && from != axis))

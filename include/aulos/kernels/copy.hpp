@@ -99,7 +99,8 @@ void for_joint_pieces(Threads threads, const JointDims& dims, const Body& body) 
   threads.run((rows + rows_per_piece - 1) / rows_per_piece, [&](Index piece, Scratch&) {
     const Index begin = piece * rows_per_piece;
     const Index end = begin + rows_per_piece < rows ? begin + rows_per_piece : rows;
-    for_joint_rows(dims, begin, end, [&](Index from, Index to) { body(from, to, length, dims.from[last], dims.to[last]); });
+    for_joint_rows(dims, begin, end,
+                   [&](Index from, Index to) { body(from, to, length, dims.from[last], dims.to[last]); });
   });
 }
 
@@ -110,13 +111,13 @@ void for_joint_pieces(Threads threads, const JointDims& dims, const Body& body) 
 template <class T>
 void copy(Threads threads, const T* from, const Dims& from_dims, T* to, const Dims& to_dims) {
   detail::for_joint_pieces(threads, detail::join(from_dims, to_dims),
-                     [from, to](Index i, Index o, Index count, Index from_step, Index to_step) {
-                       if (from_step == 1 && to_step == 1) {
-                         std::memcpy(to + o, from + i, static_cast<std::size_t>(count) * sizeof(T));
-                         return;
-                       }
-                       for (Index k = 0; k < count; ++k) to[o + k * to_step] = from[i + k * from_step];
-                     });
+                           [from, to](Index i, Index o, Index count, Index from_step, Index to_step) {
+                             if (from_step == 1 && to_step == 1) {
+                               std::memcpy(to + o, from + i, static_cast<std::size_t>(count) * sizeof(T));
+                               return;
+                             }
+                             for (Index k = 0; k < count; ++k) to[o + k * to_step] = from[i + k * from_step];
+                           });
 }
 
 // to[i] += from[i] for every index. A stride of 0 in `to` sums over that axis, in order, on one thread: the gradient of
