@@ -44,8 +44,8 @@ def read_checkpoint(path: str, key: str) -> dict[str, torch.Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many types on foreign bytes
-        reason = str(error).split("WeightsUnpickler error: ")[-1].strip() or type(error).__name__
-        raise ValueError(f"{path}: cannot be read as plain tensors: {reason.splitlines()[0]}") from None
+        reason = (str(error).split("WeightsUnpickler error: ")[-1].strip() or "?").splitlines()[0]
+        raise ValueError(f"{path}: cannot be read as plain tensors: {type(error).__name__}: {reason}") from None
     found = list(state)[:12] if isinstance(state, dict) else type(state).__name__
     for part in key.split(".") if key else []:
         state = state.get(part) if isinstance(state, dict) else None

@@ -87,8 +87,9 @@ TEST(Context, RefusesImpossibleShapes) {
   Context context({.threads = 1});
   const aulos::MemoryUse before = context.memory();
   expect_error("shape [2, -1] has a negative extent", [&] { context.empty<float>(Shape<2>{2, -1}); });
-  expect_error("shape [4294967296, 4294967296] has more bytes than a 64-bit index can count",
-               [&] { context.empty<float>(Shape<2>{Index{1} << 32, Index{1} << 32}); });
+  expect_error("shape [4294967296, 4294967296] has more bytes than a 64-bit index can count", [&] {
+    context.empty<float>(Shape<2>{Index{1} << 32, Index{1} << 32});
+  });
   expect_error("shape [2305843009213693952] has more bytes than a 64-bit index can count",
                [&] { context.zeros<float>(Shape<1>{Index{1} << 61}); });
   EXPECT_EQ(context.memory(), before);
@@ -181,7 +182,8 @@ TEST(Context, IsRefusedOnAnotherThreadInTestBuilds) {
   Context context({.threads = 2});
   const auto x = context.full<float>(Shape<1>{2}, 1);
   std::thread([&] {
-    const char* text = "context: used on another thread than the one that made it; expected one Context for each thread";
+    const char* text =
+        "context: used on another thread than the one that made it; expected one Context for each thread";
     expect_error(text, [&] { context.empty<float>(Shape<1>{2}); });
     expect_error(text, [&] { context.run("op", small_cost, [](Threads) {}); });
     Context own({.threads = 1});
@@ -226,9 +228,8 @@ TEST(Context, RunsOnALentExecutor) {
   EXPECT_EQ(context.threads(), 4);
   EXPECT_GE(context.memory().held, 4096u);
   std::vector<Index> order;
-  context.run("large", large_cost, [&](Threads threads) {
-    threads.run(5, [&](Index piece, Scratch&) { order.push_back(piece); });
-  });
+  context.run("large", large_cost,
+              [&](Threads threads) { threads.run(5, [&](Index piece, Scratch&) { order.push_back(piece); }); });
   EXPECT_EQ(order, (std::vector<Index>{4, 3, 2, 1, 0}));
   EXPECT_EQ(executor.runs, 1);
   EXPECT_EQ(values(context.normal<double>(Shape<1>{3})), values(Context({.seed = 9}).normal<double>(Shape<1>{3})));
@@ -340,11 +341,13 @@ TEST(Context, ErrorsOfOpsNameTheScope) {
   const Scope outer(context.scopes(), "transformer_blocks", 3);
   {
     const Scope inner(context.scopes(), "attn2");
-    expect_error("transformer_blocks.3.attn2: concat: [2, 3] and [3, 3] differ outside axis 1",
-                 [&] { concat(std::array{x, y}, 1); });
+    expect_error("transformer_blocks.3.attn2: concat: [2, 3] and [3, 3] differ outside axis 1", [&] {
+      concat(std::array{x, y}, 1);
+    });
   }
-  expect_error("transformer_blocks.3: concat: x is empty (moved from?)",
-               [&] { concat(std::array{x, Tensor<float, 2>{}}, 1); });
+  expect_error("transformer_blocks.3: concat: x is empty (moved from?)", [&] {
+    concat(std::array{x, Tensor<float, 2>{}}, 1);
+  });
 }
 
 }  // namespace

@@ -27,9 +27,8 @@ static_assert(!aulos::EigenTensorExpression<Eigen::MatrixXf>);
 static_assert(!aulos::EigenTensorExpression<float> && !aulos::EigenTensorExpression<Tensor<float, 2>>);
 static_assert(std::is_same_v<decltype(std::declval<const Tensor<float, 3>&>().eigen()),
                              Eigen::TensorMap<Eigen::Tensor<float, 3, Eigen::RowMajor, Index>>>);
-static_assert(
-    std::is_same_v<decltype(std::declval<const Tensor<double, 3>&>().matrix()),
-                   Eigen::Map<Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>>);
+static_assert(std::is_same_v<decltype(std::declval<const Tensor<double, 3>&>().matrix()),
+                             Eigen::Map<Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>>);
 
 class EigenBorder : public testing::Test {
  protected:
@@ -141,8 +140,7 @@ TEST_F(EigenBorder, TakesTensorsOfBothLayouts) {
 TEST_F(EigenBorder, TakesMapsOfConstAndOtherMemory) {
   const auto rows = marked<Eigen::Tensor<float, 3, Eigen::RowMajor>>(2, 3, 4);
   const auto columns = marked<Eigen::Tensor<float, 3>>(2, 3, 4);
-  expect_marked(
-      context.from(Eigen::TensorMap<const Eigen::Tensor<float, 3, Eigen::RowMajor>>(rows.data(), 2, 3, 4)));
+  expect_marked(context.from(Eigen::TensorMap<const Eigen::Tensor<float, 3, Eigen::RowMajor>>(rows.data(), 2, 3, 4)));
   expect_marked(context.from(Eigen::TensorMap<const Eigen::Tensor<float, 3>>(columns.data(), 2, 3, 4)));
   auto written = columns;
   expect_marked(context.from(Eigen::TensorMap<Eigen::Tensor<float, 3>>(written.data(), 2, 3, 4)));

@@ -136,8 +136,9 @@ TEST(Parameter, UsedBeforeItHasValuesIsAnErrorThatNamesIt) {
       EXPECT_STREQ(error.what(), text);
     }
   };
-  expect("concat: x [3] has no values yet: load or initialise the model first",
-         [&] { concat(std::array{x, p.tensor()}, 0); });
+  expect("concat: x [3] has no values yet: load or initialise the model first", [&] {
+    concat(std::array{x, p.tensor()}, 0);
+  });
   expect("a parameter [3] has no values yet: load or initialise the model first", [&] { p.tensor().data(); });
   Context dry(Context::Dry{});
   const auto planned = dry.empty<float>(Shape<1>{3});

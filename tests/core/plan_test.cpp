@@ -15,10 +15,10 @@ using aulos::Shape;
 
 TEST(Plan, CountsWhatIsDone) {
   const Plan plan = aulos::plan([](Context& context) {
-    const auto x = context.zeros<float>(Shape<2>{10, 16});     // 640 bytes
+    const auto x = context.zeros<float>(Shape<2>{10, 16});  // 640 bytes
     context.run("a", {.flops = 5, .bytes = 7, .scratch = 96}, [](aulos::Threads) { FAIL(); });
-    const auto y = concat(std::array{x, x}, 0);                // 1280
-    return x;                                                  // lives on, but nobody counts it any more
+    const auto y = concat(std::array{x, x}, 0);  // 1280
+    return x;                                    // lives on, but nobody counts it any more
   });
   EXPECT_EQ(plan.flops, 5);
   EXPECT_EQ(plan.bytes, 7 + 2 * 1280);

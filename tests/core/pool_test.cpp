@@ -177,7 +177,8 @@ TEST(Pool, KeepsToAModelOverRandomTraces) {
         const std::uintptr_t begin = address(buffer), end = begin + buffer->bytes;
         const auto after = ranges.lower_bound(begin);
         ASSERT_TRUE(after == ranges.end() || end <= after->first) << "seed " << seed << " step " << step;
-        ASSERT_TRUE(after == ranges.begin() || std::prev(after)->second <= begin) << "seed " << seed << " step " << step;
+        ASSERT_TRUE(after == ranges.begin() || std::prev(after)->second <= begin)
+            << "seed " << seed << " step " << step;
         ranges[begin] = end;
         fill(buffer, mark);
         living.push_back({buffer, mark});

@@ -25,9 +25,13 @@ static_assert(std::is_nothrow_move_constructible_v<Tensor<float, 3>> &&
               std::is_nothrow_move_assignable_v<Tensor<float, 3>> && std::copyable<Tensor<float, 3>>);
 static_assert(Tensor<double, 4>::rank == 4 && std::is_same_v<Tensor<double, 4>::value_type, double>);
 template <class X>
-concept HasEigen = requires(X&& x) { static_cast<X&&>(x).eigen(); };
+concept HasEigen = requires(X&& x) {
+  static_cast<X&&>(x).eigen();
+};
 template <class X>
-concept HasMatrix = requires(X&& x) { static_cast<X&&>(x).matrix(); };
+concept HasMatrix = requires(X&& x) {
+  static_cast<X&&>(x).matrix();
+};
 static_assert(!HasEigen<Tensor<float, 2>> && !HasMatrix<Tensor<float, 2>>, "a map of a temporary would dangle");
 
 class TensorTest : public testing::Test {
@@ -194,9 +198,9 @@ TEST_F(TensorTest, ReshapesViewsWhereStridesAllowIt) {
 TEST_F(TensorTest, TheReshapeOfEveryViewIsRightOrRefused) {
   // All factorisations of 2 x 3 x 4 into four axes, over some views: a reshape that succeeds keeps the order.
   const auto base = counting(Shape<3>{4, 6, 8});
-  const Tensor<float, 3> views[] = {base.slice(0, 1, 3).slice(1, 0, 3).slice(2, 4, 8),
-                                    base.slice(0, 0, 2).slice(1, 0, 3).slice(2, 0, 4),
-                                    base.permute_leading(Shape<3>{1, 0, 2}).slice(0, 0, 2).slice(1, 0, 3).slice(2, 0, 4)};
+  const Tensor<float, 3> views[] = {
+      base.slice(0, 1, 3).slice(1, 0, 3).slice(2, 4, 8), base.slice(0, 0, 2).slice(1, 0, 3).slice(2, 0, 4),
+      base.permute_leading(Shape<3>{1, 0, 2}).slice(0, 0, 2).slice(1, 0, 3).slice(2, 0, 4)};
   int given = 0, refused = 0;
   for (const auto& x : views) {
     for (Index a = 1; a <= 24; ++a) {
@@ -267,8 +271,9 @@ TEST_F(TensorTest, SaysWhatIsWrong) {
   expect("split_last" + moved, [&] { none.split_last(1); });
   expect("reshape: [2, 3, 4] to [5, 5]: 24 elements, not 25", [&] { x.reshape(Shape<2>{5, 5}); });
   expect("shape [-1, 4] has a negative extent", [&] { x.reshape(Shape<2>{-1, 4}); });
-  expect("reshape: the strides of [2, 3, 4] do not allow a view of [2, 12]; make it dense first",
-         [&] { gaps.reshape(Shape<2>{2, 12}); });
+  expect("reshape: the strides of [2, 3, 4] do not allow a view of [2, 12]; make it dense first", [&] {
+    gaps.reshape(Shape<2>{2, 12});
+  });
   expect("reshape: the strides of [2, 3, 4] do not allow a view of [24]; make it dense first",
          [&] { gaps.reshape(Shape<1>{24}); });
   expect("reshape" + moved, [&] { none.reshape(Shape<1>{0}); });

@@ -38,9 +38,9 @@ using Types = ::testing::Types<float, double>;
 TYPED_TEST_SUITE(NormKernel, Types);
 
 struct Parts {
-  bool affine, modulated;
+  bool affine, modulated, bias = true;
 };
-constexpr Parts all_parts[] = {{false, false}, {true, false}, {false, true}, {true, true}};
+constexpr Parts all_parts[] = {{false, false}, {true, false}, {true, false, false}, {false, true}, {true, true}};
 
 template <class T>
 struct Problem {
@@ -61,7 +61,7 @@ struct Problem {
     in.x = std::as_const(x).view();
     if (parts.affine) {
       in.weight = affine.row(0);
-      in.bias = affine.row(1);
+      if (parts.bias) in.bias = affine.row(1);
     }
     if (parts.modulated) {
       in.scale = std::as_const(scale).shared(rows_per);

@@ -56,7 +56,9 @@ struct SD3Inputs {
     for (aulos::Index i = 0; i < batch; ++i) timestep.mutable_data()[i] *= 1000;
   }
 
-  aulos::Tensor<float, 4> run(aulos::Context& context, const SD3& model) const {
+  // A template, so that only who calls it compiles the model's forward.
+  template <class Model>
+  aulos::Tensor<float, 4> run(aulos::Context& context, const Model& model) const {
     return model(context, latent, prompt, pooled, timestep);
   }
 };
@@ -65,5 +67,8 @@ template <int Rank>
 std::vector<float> values(const aulos::Tensor<float, Rank>& x) {
   return {x.data(), x.data() + x.count()};
 }
+
+// The model's result for fixed inputs; in sd3_test.cpp.
+std::vector<float> sd3_output(const SD3& model);
 
 }  // namespace aulos_tests

@@ -1,9 +1,11 @@
 // Projections to queries, keys and values.
 #pragma once
 
+#include <string>
 #include <utility>
 
 #include "aulos/core/config.hpp"
+#include "aulos/core/error.hpp"
 #include "aulos/nn/linear.hpp"
 #include "aulos/nn/norm.hpp"
 #include "aulos/ops/attention.hpp"
@@ -69,7 +71,7 @@ struct SeparateQkv {
   }
 };
 
-// One linear with the rows q, k, v: `qkv`. Heads share the groups' count (no grouped keys).
+// One linear with the rows q, k, v: `qkv`. As many groups of keys as heads.
 template <Real T, nn::QkNormOf<T> QkNorm = nn::PerHead<nn::RmsNorm<T>>>
 struct FusedQkv {
   using value_type = T;
@@ -80,7 +82,12 @@ struct FusedQkv {
 
   FusedQkv() = default;
   FusedQkv(Index channels, const HeadShape& heads, nn::Bias bias = nn::Bias::yes, const QkNorm& norm = {})
-      : qkv(channels, 3 * heads.heads * heads.width, bias), norm_q(norm), norm_k(norm), shape(heads) {}
+      : qkv(channels, 3 * heads.heads * heads.width, bias), norm_q(norm), norm_k(norm), shape(heads) {
+    if (shape.groups == 0) shape.groups = shape.heads;
+    if (shape.groups != shape.heads)
+      throw ConfigError("FusedQkv: groups is " + std::to_string(shape.groups) + ", expected as many as heads, " +
+                        std::to_string(shape.heads));
+  }
 
   QueryKeyValue<T> operator()(const Tensor<T, 3>& x) const {
     const Tensor<T, 3> rows = qkv(x);

@@ -43,6 +43,8 @@ class Parameter {
   bool ready() const noexcept { return storage_ != nullptr && storage_->buffer.ready; }
   Shape<Rank> shape() const noexcept { return storage_ ? storage_->shape : Shape<Rank>{}; }
   Index extent(int axis) const noexcept { return shape()[axis]; }
+  // The shape where it is kept; null where the parameter is absent.
+  const Index* extents() const noexcept { return storage_ ? storage_->shape.extents : nullptr; }
   Index count() const noexcept { return storage_ ? storage_->count : 0; }
 
   // The elements; null before there are any.

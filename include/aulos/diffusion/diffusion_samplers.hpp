@@ -19,8 +19,8 @@
 namespace aulos::inline AULOS_ISA::diffusion {
 
 struct DdimOptions {
-  TimestepOptions timesteps;
-  DenoiseOptions denoise;
+  TimestepOptions timesteps = {};
+  DenoiseOptions denoise = {};
   double eta = 0;                // 0: deterministic
   bool set_alpha_to_one = true;  // A before time 0: 1, or A_0
 };
@@ -51,8 +51,8 @@ Tensor<T, Rank> ddim(const DdimOptions& o, std::span<const double> alphas, Tenso
 enum class DdpmVariance { fixed_small, fixed_large };
 
 struct DdpmOptions {
-  TimestepOptions timesteps;
-  DenoiseOptions denoise;
+  TimestepOptions timesteps = {};
+  DenoiseOptions denoise = {};
   DdpmVariance variance = DdpmVariance::fixed_small;
 };
 
@@ -84,8 +84,8 @@ Tensor<T, Rank> ddpm(const DdpmOptions& o, std::span<const double> alphas, Tenso
 }
 
 struct DpmSolverOptions {
-  TimestepOptions timesteps;
-  DenoiseOptions denoise;
+  TimestepOptions timesteps = {};
+  DenoiseOptions denoise = {};
 };
 
 // The times of DPM-Solver++: one grid point more than steps.

@@ -51,7 +51,7 @@ inline FlowSchedule flow_schedule(const FlowScheduleOptions& o) {
   const double mu = o.dynamic_shift.value_or(0);
   require(mu > -700 && mu < 700, "dynamic_shift", std::to_string(mu), "a number whose exponential is finite");
   const double terminal = o.terminal.value_or(0);
-  require(terminal >= 0 && terminal < 1, "terminal", std::to_string(terminal), "in [0, 1)");
+  require(!o.terminal || (terminal > 0 && terminal < 1), "terminal", std::to_string(terminal), "in (0, 1)");
   const double n = static_cast<double>(o.steps);
   const double smallest = 1 / static_cast<double>(o.train_steps);  // with a dynamic shift the static one plays no part
   const double last = o.base == BaseSigmas::one_over_n ? 1 / n : static_shift(o.dynamic_shift ? 1 : o.shift, smallest);

@@ -71,6 +71,7 @@ class Writer {
     return *this;
   }
   Writer& value(const char* text) { return value(std::string_view(text)); }
+  Writer& value(std::nullptr_t) = delete;  // null()
 
   template <class T>
   requires std::is_arithmetic_v<T> Writer& value(T number) {

@@ -108,6 +108,9 @@ void norm(Threads threads, const NormShape& shape, const NormOperands<T>& in, Ro
     const bool affine = weight != nullptr || bias != nullptr, modulated = scale != nullptr || shift != nullptr;
     if (!affine && !modulated) {
       simd::for_lanes<T>(columns, [=](Index i, auto part) { part.store(to + i, xhat(part.load(x + i))); });
+    } else if (weight != nullptr && bias == nullptr && !modulated) {
+      simd::for_lanes<T>(
+          columns, [=](Index i, auto part) { part.store(to + i, xhat(part.load(x + i)) * part.load(weight + i)); });
     } else if (weight != nullptr && bias != nullptr && !modulated) {
       simd::for_lanes<T>(columns, [=](Index i, auto part) {
         part.store(to + i, simd::fma(xhat(part.load(x + i)), part.load(weight + i), part.load(bias + i)));

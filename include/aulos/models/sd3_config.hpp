@@ -112,7 +112,7 @@ struct SD3Config {
     if (qk_norm == QkNormKind::rms_norm)
       json.value("rms_norm");
     else
-      json.value(nullptr);
+      json.null();
     json.key("dual_attention_layers");
     json.begin_array();
     for (Index layer : dual_attention_layers) json.value(layer);

@@ -27,9 +27,7 @@ struct Moments {
 
 namespace detail {
 
-inline bool decays(Decay decay, const std::vector<Index>& shape) noexcept {
-  return decay == Decay::all || shape.size() > 1;
-}
+inline bool decays(Decay decay, std::size_t axes) noexcept { return decay == Decay::all || axes > 1; }
 
 // Calls f(parameter, gradient, moments) for every trainable parameter that has a gradient.
 template <Real T, nn::Module M, class F>
@@ -77,7 +75,7 @@ class AdamW {
                                          options.beta1,
                                          options.beta2,
                                          options.eps,
-                                         detail::decays(options.decay, p.shape) ? options.weight_decay : 0.0,
+                                         detail::decays(options.decay, p.shape.size()) ? options.weight_decay : 0.0,
                                          s.steps};
       tape.context().run("adamw", cost_per_element<T>(p.count(), 12, 7), [&](Threads threads) {
         kernels::adamw<T>(threads, c, gradient.data(), s.first.data(), s.second.data(), p.data(), p.count());
@@ -124,7 +122,7 @@ class Sgd {
       const kernels::SgdCoefficients c{lr,
                                        options.momentum,
                                        options.dampening,
-                                       detail::decays(options.decay, p.shape) ? options.weight_decay : 0.0,
+                                       detail::decays(options.decay, p.shape.size()) ? options.weight_decay : 0.0,
                                        options.nesterov,
                                        first};
       tape.context().run("sgd", cost_per_element<T>(p.count(), 4, 4), [&](Threads threads) {

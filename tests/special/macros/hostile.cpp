@@ -1,4 +1,5 @@
-// A program that defines the macros of windows.h, termios.h, complex.h, Arduino.h and of its own before it includes ours.
+// A program that defines the macros of windows.h, termios.h, complex.h, Arduino.h and of its own before it includes
+// ours.
 #include "foreign_headers.hpp"  // their names are not ours to choose
 
 #define AULOS_TEST_POISON ] a name of the headers is a macro of the program [
@@ -22,15 +23,11 @@
 #define C AULOS_TEST_POISON
 #define D AULOS_TEST_POISON
 #define EPS AULOS_TEST_POISON
-#define F AULOS_TEST_POISON
 #define H AULOS_TEST_POISON
 #define I AULOS_TEST_POISON
-#define L AULOS_TEST_POISON
 #define N AULOS_TEST_POISON
 #define PI AULOS_TEST_POISON
-#define S AULOS_TEST_POISON
 #define T1 AULOS_TEST_POISON
-#define X AULOS_TEST_POISON
 
 #include "aulos/aulos.hpp"
 #include "aulos/models/sd3.hpp"

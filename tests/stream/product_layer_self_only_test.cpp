@@ -1,0 +1,12 @@
+// The blocks of LayerNorm, SelfOnly and every query/key norm, feed-forward and residual.
+#include <gtest/gtest.h>
+
+#include "stream/block_support.hpp"
+
+namespace {
+
+using namespace block_support;
+
+TEST(StreamBlockProduct, LayerNormSelfOnly) { expect_every_block<LayerNorm<float>, SelfOnly<>>(); }
+
+}  // namespace

@@ -1,0 +1,12 @@
+// The blocks of RmsNorm, CrossBothWays and every query/key norm, feed-forward and residual.
+#include <gtest/gtest.h>
+
+#include "stream/block_support.hpp"
+
+namespace {
+
+using namespace block_support;
+
+TEST(StreamBlockProduct, RmsNormCrossBothWays) { expect_every_block<RmsNorm<float>, CrossBothWays<>>(); }
+
+}  // namespace
