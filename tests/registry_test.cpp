@@ -65,7 +65,8 @@ TEST(RegistryCases, AUsersModule) {
     for (std::size_t n = 0; n < 2; ++n) {
       for (std::size_t o = 0; o < 2; ++o) {
         double z = static_cast<double>(bias[o]);
-        for (std::size_t i = 0; i < 2; ++i) z += static_cast<double>(weight[o * 2 + i]) * static_cast<double>(input[n * 2 + i]);
+        for (std::size_t i = 0; i < 2; ++i)
+          z += static_cast<double>(weight[o * 2 + i]) * static_cast<double>(input[n * 2 + i]);
         const double s = 1 / (1 + std::exp(-z)), by = static_cast<double>(scale[o]);
         const double g = static_cast<double>(cotangent[n * 2 + o]);
         y[n * 2 + o] = z * s * by;
@@ -120,7 +121,7 @@ TEST(RegistryCases, TheRestOfACase) {
   expect_near(results.at("output/z"), {2}, {90, 500});
   expect_near(results.at("grad_param/deep.weight"), {1, 2}, {10, 20});
   expect_near(results.at("grad_param/deep.bias"), {1}, {1});
-  expect_near(results.at("grad_param/w"), {2}, {60, 200});        // 2 w x
+  expect_near(results.at("grad_param/w"), {2}, {60, 200});           // 2 w x
   expect_near(results.at("grad_input/x"), {1, 2}, {1 + 9, 2 + 25});  // of both outputs
   EXPECT_TRUE(results.at("output/count").integer);
   EXPECT_EQ(results.at("output/count").integers, std::vector<std::int64_t>{42});

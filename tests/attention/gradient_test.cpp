@@ -9,7 +9,8 @@ using namespace attention_support;
 // Gradients through the views of the fused product.
 TEST(AttentionGradients, OfFusedProjections) {
   Context context({.threads = 1});
-  FusedQkv<double, aulos::nn::AcrossHeads<RmsNorm<double>>> fused(3, {2, 4}, aulos::nn::Bias::yes, {RmsNorm<double>(8, 1e-5)});
+  FusedQkv<double, aulos::nn::AcrossHeads<RmsNorm<double>>> fused(3, {2, 4}, aulos::nn::Bias::yes,
+                                                                  {RmsNorm<double>(8, 1e-5)});
   naive::randomise(fused, 6);
   const auto f = [&](const Tensor<double, 3>& x) {
     const auto y = fused(x);
@@ -22,8 +23,8 @@ TEST(AttentionGradients, OfFusedProjections) {
 
 TEST(AttentionGradients, OfCrossAttention) {
   Context context({.threads = 1});
-  auto m = make<double, PerHead<RmsNorm<double>>>(5, 3, {.heads = 2, .width = 4, .groups = 1},
-                                                  {RmsNorm<double>(4, 1e-6)});
+  auto m =
+      make<double, PerHead<RmsNorm<double>>>(5, 3, {.heads = 2, .width = 4, .groups = 1}, {RmsNorm<double>(4, 1e-6)});
   const auto result = gradcheck(
       context, [&](const Tensor<double, 3>& x, const Tensor<double, 3>& y) { return m.cross(x, y); },
       std::tuple(naive::random<double, 3>(context, Shape<3>{2, 3, 5}, 2),

@@ -59,8 +59,8 @@ TEST(MultiHeadAttention, AddToIsTheGatedResidual) {
 }
 
 TEST(MultiHeadAttention, ParametersAndNames) {
-  auto m = make<float, PerHead<RmsNorm<float>>>(12, 10, {.heads = 4, .width = 6, .groups = 2},
-                                                {RmsNorm<float>(6, 1e-6)});
+  auto m =
+      make<float, PerHead<RmsNorm<float>>>(12, 10, {.heads = 4, .width = 6, .groups = 2}, {RmsNorm<float>(6, 1e-6)});
   EXPECT_EQ(aulos::nn::parameter_count(m), 24 * 12 + 24 + 2 * (12 * 10 + 12) + 2 * 6 + 12 * 24 + 12);
   std::string names;
   aulos::nn::for_each_parameter(m, [&](const auto& p) { names += p.name + " "; });

@@ -83,8 +83,10 @@ TEST(Qkv, NormsOfQueriesAndKeys) {
     SeparateQkv<float, decltype(norm)> qkv(channels, channels, {heads, width}, aulos::nn::Bias::yes, norm);
     naive::randomise(qkv, 3);
     const auto y = qkv(x);
-    naive::expect_near(merged(y.q), naive::norm(naive::linear(tokens, qkv.to_q), norm_of(qkv.norm_q), norm_width), 2e-6);
-    naive::expect_near(merged(y.k), naive::norm(naive::linear(tokens, qkv.to_k), norm_of(qkv.norm_k), norm_width), 2e-6);
+    naive::expect_near(merged(y.q), naive::norm(naive::linear(tokens, qkv.to_q), norm_of(qkv.norm_q), norm_width),
+                       2e-6);
+    naive::expect_near(merged(y.k), naive::norm(naive::linear(tokens, qkv.to_k), norm_of(qkv.norm_k), norm_width),
+                       2e-6);
     naive::expect_near(merged(y.v), naive::linear(tokens, qkv.to_v), 2e-6);
   };
   const auto per_head = [](const auto& n) { return *n.norm; };

@@ -55,7 +55,8 @@ TEST(TimestepTextEmbeddings, SumOfTimeAndText) {
 // first and the halves of those columns exchanged, the same numbers.
 TEST(TimestepTextEmbeddings, OrderIsAPermutationOfTheFirstColumns) {
   Context context({.threads = 1});
-  TimestepTextEmbedding<float> cos_first(5, 4, {.width = 6}), sin_first(5, 4, {.width = 6, .order = SinusoidOrder::sin_first});
+  TimestepTextEmbedding<float> cos_first(5, 4, {.width = 6}),
+      sin_first(5, 4, {.width = 6, .order = SinusoidOrder::sin_first});
   naive::randomise(cos_first, 1);
   naive::randomise(sin_first, 1);
   EXPECT_EQ(cos_first, sin_first);  // parameters alone

@@ -101,18 +101,18 @@ TEST(DiffusionSamplers, DpmSolverReferenceNumbers) {
   for (const Prediction prediction : predictions) {
     const std::vector<double> cosine = alphas_cumprod({.betas = BetaSchedule::squaredcos_cap_v2});
     Watch watch;
-    dpmpp_2m<double, 2>({.timesteps = {.steps = 6, .spacing = TimestepSpacing::linspace},
-                         .denoise = {.prediction = prediction}},
-                        cosine, start(context), Model{context, cosine, prediction}, std::ref(watch));
+    dpmpp_2m<double, 2>(
+        {.timesteps = {.steps = 6, .spacing = TimestepSpacing::linspace}, .denoise = {.prediction = prediction}},
+        cosine, start(context), Model{context, cosine, prediction}, std::ref(watch));
     expect_states(watch, {0.5866015, -1.3516282, 2.6708487, -0.5924268, -0.3301311, 2.4403575},
                   {0.6416828, -1.6417903, 3.5437893, -0.0667892, -0.6331917, 3.2630752});
 
     const std::vector<double> scaled =
         alphas_cumprod({.betas = BetaSchedule::scaled_linear, .beta_start = 0.00085, .beta_end = 0.012});
     Watch second;
-    dpmpp_2m<double, 2>({.timesteps = {.steps = 5, .spacing = TimestepSpacing::trailing},
-                         .denoise = {.prediction = prediction}},
-                        scaled, start(context), Model{context, scaled, prediction}, std::ref(second));
+    dpmpp_2m<double, 2>(
+        {.timesteps = {.steps = 5, .spacing = TimestepSpacing::trailing}, .denoise = {.prediction = prediction}},
+        scaled, start(context), Model{context, scaled, prediction}, std::ref(second));
     expect_states(second, {0.5456537, -1.2610019, 2.4711392, -0.6914882, -0.2018968, 2.2291735},
                   {0.5977328, -1.5281557, 3.3777089, 0.0463336, -0.6085119, 3.0917200});
   }
@@ -134,8 +134,8 @@ TEST(DiffusionSamplers, DpmTimes) {
 // the number of steps, linearly for DDIM, with its square for DPM-Solver++(2M) but for the first and last step.
 TEST(DiffusionSamplers, OrderOfConvergence) {
   Context context({.threads = 1});
-  const std::vector<double> alphas = alphas_cumprod({.betas = BetaSchedule::linear, .beta_start = 1e-5, .beta_end = 2e-3,
-                                                     .train_steps = 10000});
+  const std::vector<double> alphas =
+      alphas_cumprod({.betas = BetaSchedule::linear, .beta_start = 1e-5, .beta_end = 2e-3, .train_steps = 10000});
   const double a0 = alphas[0], aT = alphas[9999];
   // The exact solution of the probability flow between two times keeps (x - alpha m) / sqrt(alpha^2 V + sigma^2).
   const std::vector<double> want = values(map(context, start(context), [&](double x, std::size_t c) {
@@ -178,9 +178,8 @@ TEST(DiffusionSamplers, OneStepIsTheDataPrediction) {
     const TimestepOptions times{.steps = 1, .spacing = spacing};
     const auto x0 = [&](Index t) {
       const double a = alphas[static_cast<std::size_t>(t)];
-      return values(map(context, start(context), [&](double v, std::size_t c) {
-        return expected(v, c, std::sqrt(a), std::sqrt(1 - a));
-      }));
+      return values(map(context, start(context),
+                        [&](double v, std::size_t c) { return expected(v, c, std::sqrt(a), std::sqrt(1 - a)); }));
     };
     expect_near(dpmpp_2m<double, 2>({.timesteps = times}, alphas, start(context), Model{context, alphas}),
                 x0(dpm_timesteps(times)[0]), 1e-12);
@@ -193,7 +192,8 @@ TEST(DiffusionSamplers, OneStepIsTheDataPrediction) {
 TEST(DiffusionSamplers, ConstantDataComeOutExactly) {
   Context context({.threads = 1});
   const auto z = [&](Index i) { return noise(context, i); };
-  for (const BetaSchedule betas : {BetaSchedule::linear, BetaSchedule::scaled_linear, BetaSchedule::squaredcos_cap_v2}) {
+  for (const BetaSchedule betas :
+       {BetaSchedule::linear, BetaSchedule::scaled_linear, BetaSchedule::squaredcos_cap_v2}) {
     const std::vector<double> alphas = alphas_cumprod({.betas = betas});
     const auto model = [&](const Batch& x, Index t) {
       const double a = alphas[static_cast<std::size_t>(t)];

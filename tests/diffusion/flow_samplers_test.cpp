@@ -29,15 +29,16 @@ Batch sample(Context& context, Method method, Index steps, const Velocity& veloc
 
 // The flow of Gaussian data is linear: noise maps to mean + sqrt(variance) noise.
 std::vector<double> exact(Context& context) {
-  return values(map(context, start(context), [](double x, std::size_t c) { return mean[c] + std::sqrt(variance[c]) * x; }));
+  return values(
+      map(context, start(context), [](double x, std::size_t c) { return mean[c] + std::sqrt(variance[c]) * x; }));
 }
 
 TEST(FlowSamplers, OrderOfConvergence) {
   Context context({.threads = 1});
   const auto velocity = [&](const Batch& x, double t) { return flow_velocity(context, x, t); };
   const std::vector<double> want = exact(context);
-  for (const auto& [method, order] : {std::pair{Method::euler, 1}, {Method::sit_euler, 1}, {Method::sit_heun, 2},
-                                      {Method::dpmpp_2m, 2}}) {
+  for (const auto& [method, order] :
+       {std::pair{Method::euler, 1}, {Method::sit_euler, 1}, {Method::sit_heun, 2}, {Method::dpmpp_2m, 2}}) {
     const double coarse = distance(sample(context, method, 256, velocity), want);
     const double fine = distance(sample(context, method, 512, velocity), want);
     EXPECT_NEAR(std::log2(coarse / fine), order, 0.2) << static_cast<int>(method) << ' ' << coarse << ' ' << fine;
@@ -123,7 +124,8 @@ TEST(SitSampler, GuidanceOnlyInItsInterval) {
     conditional.clear();
     unconditional.clear();
     return sit_sample(
-        {.steps = 4, .method = method, .guidance = guidance, .guidance_low = low, .guidance_high = high}, start(context),
+        {.steps = 4, .method = method, .guidance = guidance, .guidance_low = low, .guidance_high = high},
+        start(context),
         [&](const Batch& x, double t) {
           conditional.push_back(t);
           return flow_velocity(context, x, std::max(t, 0.01));
@@ -157,11 +159,11 @@ TEST(SitSampler, EulerMaruyamaByHand) {
   const auto velocity = [&](const Batch& x, double t) { return flow_velocity(context, x, t); };
   const auto none = [](const Batch& x, double) { return x; };
   std::vector<Index> noises;
-  const Batch got = sit_sample({.steps = 2, .method = SitMethod::euler_maruyama}, start(context), velocity, none,
-                               [&](Index i) {
-                                 noises.push_back(i);
-                                 return noise(context, i);
-                               });
+  const Batch got =
+      sit_sample({.steps = 2, .method = SitMethod::euler_maruyama}, start(context), velocity, none, [&](Index i) {
+        noises.push_back(i);
+        return noise(context, i);
+      });
   EXPECT_EQ(noises, std::vector<Index>{0});
   Batch x = start(context);
   const double levels[] = {1, 0.04, 0};
@@ -184,9 +186,7 @@ TEST(SitSampler, EulerMaruyamaByHand) {
 TEST(SitSampler, RefusesNoSteps) {
   Context context({.threads = 1});
   const auto none = [](const Batch& x, double) { return x; };
-  EXPECT_EQ(config_error([&] {
-              sit_sample({.steps = 0}, start(context), none, none, [](Index) { return Batch(); });
-            }),
+  EXPECT_EQ(config_error([&] { sit_sample({.steps = 0}, start(context), none, none, [](Index) { return Batch(); }); }),
             "sit_sample: steps is 0, expected >= 1");
 }
 

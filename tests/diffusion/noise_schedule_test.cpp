@@ -56,7 +56,8 @@ TEST(Timesteps, Ties) {
 }
 
 TEST(Timesteps, FallAndStayInRange) {
-  for (const TimestepSpacing spacing : {TimestepSpacing::leading, TimestepSpacing::trailing, TimestepSpacing::linspace}) {
+  for (const TimestepSpacing spacing :
+       {TimestepSpacing::leading, TimestepSpacing::trailing, TimestepSpacing::linspace}) {
     for (Index steps = 1; steps <= 1000; ++steps) {
       const std::vector<Index> t = times(steps, spacing);
       ASSERT_EQ(t.size(), static_cast<std::size_t>(steps));

@@ -66,10 +66,23 @@ T number(Index i) {
 }
 
 // Extents of every rank up to eight, with zeros and ones between.
-const std::vector<std::vector<Index>> shapes = {
-    {1},       {0},          {7},          {67},           {3, 5},           {1, 9},           {9, 1},
-    {4, 0, 3}, {2, 3, 4},    {2, 1, 33},   {1, 1, 1},      {2, 3, 1, 5},     {3, 2, 2, 3, 2},  {2, 2, 1, 3, 2, 2},
-    {2, 1, 2, 2, 1, 3, 2}, {2, 2, 2, 1, 2, 2, 2, 3}, {1, 1, 1, 1, 1, 1, 1, 1}};
+const std::vector<std::vector<Index>> shapes = {{1},
+                                                {0},
+                                                {7},
+                                                {67},
+                                                {3, 5},
+                                                {1, 9},
+                                                {9, 1},
+                                                {4, 0, 3},
+                                                {2, 3, 4},
+                                                {2, 1, 33},
+                                                {1, 1, 1},
+                                                {2, 3, 1, 5},
+                                                {3, 2, 2, 3, 2},
+                                                {2, 2, 1, 3, 2, 2},
+                                                {2, 1, 2, 2, 1, 3, 2},
+                                                {2, 2, 2, 1, 2, 2, 2, 3},
+                                                {1, 1, 1, 1, 1, 1, 1, 1}};
 
 TYPED_TEST(CopyKernel, EveryRankStrideAndOffset) {
   using T = TypeParam;

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <array>
+#include <cmath>
+#include <functional>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include "aulos/stream/stream_block.hpp"
 #include "support/naive_tokens.hpp"
@@ -97,16 +100,15 @@ Named<Block> make(const std::array<Index, std::tuple_size_v<decltype(Block::side
 }
 
 // Streams and a full set of modulation rows, per sample or per token.
-template <class Block>
+template <class T, std::size_t Sides>
 struct Inputs {
-  typename Block::Streams x;
-  typename Block::Modulations m;
+  std::array<Tensor<T, 3>, Sides> x;
+  std::array<StreamModulation<T>, Sides> m;
 
-  Inputs(Context& context, const std::array<Index, std::tuple_size_v<decltype(Block::sides)>>& channels,
-         bool per_token = false, const std::array<Index, 3>& tokens = {3, 2, 4}) {
-    using T = typename Block::value_type;
+  Inputs(Context& context, const std::array<Index, Sides>& channels, bool per_token = false,
+         const std::array<Index, 3>& tokens = {3, 2, 4}) {
     std::uint64_t seed = 40;
-    for (std::size_t s = 0; s < channels.size(); ++s) {
+    for (std::size_t s = 0; s < Sides; ++s) {
       x[s] = naive::random<T, 3>(context, Shape<3>{2, tokens[s], channels[s]}, ++seed);
       for (auto* of : {&m[s].attention, &m[s].mlp})
         for (Tensor<T, 3>* row : {&of->shift, &of->scale, &of->gate})
@@ -122,94 +124,142 @@ Streams copies(const Streams& x) {
   return y;
 }
 
-// ---- written out
+// ---- written out: every part as a function of tokens, compiled once for all blocks that have it
+
+using Map = std::function<naive::Tokens(const naive::Tokens&)>;
 
 template <class T>
-naive::Tokens qk_norm(const naive::Tokens& x, const NoQkNorm<T>&) {
-  return x;
-}
-template <class Norm>
-naive::Tokens qk_norm(const naive::Tokens& x, const PerHead<Norm>& norm) {
-  return naive::norm(x, *norm.norm, width);
-}
-template <class Norm>
-naive::Tokens qk_norm(const naive::Tokens& x, const AcrossHeads<Norm>& norm) {
-  return naive::norm(x, norm.norm, inner);
-}
-
-template <class T>
-naive::Tokens feed_forward(const naive::Tokens& x, const Mlp<T>& ff) {
-  return naive::linear(naive::linear(x, ff.fc1).map([](double v) {  // GELU, tanh form
-    return 0.5 * v * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (v + 0.044715 * v * v * v)));
-  }),
-                       ff.fc2);
+Map map_of(const aulos::nn::Linear<T>& l) {
+  return [&l](const naive::Tokens& x) { return naive::linear(x, l); };
 }
 template <class T>
-naive::Tokens feed_forward(const naive::Tokens& x, const SwiGlu<T>& ff) {
-  naive::Tokens gate = naive::linear(x, ff.gate).map([](double v) { return v / (1 + std::exp(-v)); });
-  const naive::Tokens up = naive::linear(x, ff.up);
-  for (std::size_t i = 0; i < gate.x.size(); ++i) gate.x[i] *= up.x[i];
-  return naive::linear(gate, ff.fc2);
+Map map_of(const LayerNorm<T>& n) {
+  return [&n](const naive::Tokens& x) { return naive::norm(x, n, x.channels); };
 }
-
-inline naive::Tokens joins(const Gated&, const naive::Tokens& x, const naive::Tokens& gate, const naive::Tokens& f,
-                           const naive::Tokens&) {
-  return naive::gated(x, gate, f);
+template <class T>
+Map map_of(const RmsNorm<T>& n) {
+  return [&n](const naive::Tokens& x) { return naive::norm(x, n, x.channels); };
 }
-inline naive::Tokens joins(const FromInput&, const naive::Tokens&, const naive::Tokens& gate, const naive::Tokens& f,
-                           const naive::Tokens& input) {
-  return naive::gated(input, gate, f);
+template <class T>
+Map map_of(const NoQkNorm<T>&) {
+  return [](const naive::Tokens& x) { return x; };
 }
 template <class Norm>
-naive::Tokens joins(const SandwichTanh<Norm>& rule, const naive::Tokens& x, const naive::Tokens& gate,
-                    const naive::Tokens& f, const naive::Tokens&) {
-  return naive::gated(x, gate.map([](double g) { return std::tanh(g); }), naive::norm(f, rule.norm, f.channels));
+Map map_of(const PerHead<Norm>& n) {
+  return [&n](const naive::Tokens& x) { return naive::norm(x, *n.norm, width); };
+}
+template <class Norm>
+Map map_of(const AcrossHeads<Norm>& n) {
+  return map_of(n.norm);
+}
+template <class T>
+Map map_of(const Mlp<T>& ff) {
+  return [&ff](const naive::Tokens& x) {
+    return naive::linear(naive::linear(x, ff.fc1).map([](double v) {  // GELU, tanh form
+      return 0.5 * v * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (v + 0.044715 * v * v * v)));
+    }),
+                         ff.fc2);
+  };
+}
+template <class T>
+Map map_of(const SwiGlu<T>& ff) {
+  return [&ff](const naive::Tokens& x) {
+    naive::Tokens gate = naive::linear(x, ff.gate).map([](double v) { return v / (1 + std::exp(-v)); });
+    const naive::Tokens up = naive::linear(x, ff.up);
+    for (std::size_t i = 0; i < gate.x.size(); ++i) gate.x[i] *= up.x[i];
+    return naive::linear(gate, ff.fc2);
+  };
+}
+
+// (x, gate, f, input) -> the stream after the sublayer.
+using Rule = std::function<naive::Tokens(const naive::Tokens&, const naive::Tokens&, const naive::Tokens&,
+                                         const naive::Tokens&)>;
+
+inline Rule rule_of(const Gated&) {
+  return [](const auto& x, const auto& gate, const auto& f, const auto&) { return naive::gated(x, gate, f); };
+}
+inline Rule rule_of(const FromInput&) {
+  return [](const auto&, const auto& gate, const auto& f, const auto& input) { return naive::gated(input, gate, f); };
+}
+template <class Norm>
+Rule rule_of(const SandwichTanh<Norm>& rule) {
+  return [norm = map_of(rule.norm)](const auto& x, const auto& gate, const auto& f, const auto&) {
+    return naive::gated(x, gate.map([](double g) { return std::tanh(g); }), norm(f));
+  };
 }
 
 // Which sides' keys side s reads.
+using Reads = bool (*)(std::size_t s, std::size_t other);
 template <class M>
-bool reads(const Joint<M>&, std::size_t, std::size_t) {
-  return true;
+Reads reads(const Joint<M>&) {
+  return [](std::size_t, std::size_t) { return true; };
 }
 template <class M>
-bool reads(const SelfOnly<M>&, std::size_t s, std::size_t other) {
-  return s == other;
+Reads reads(const SelfOnly<M>&) {
+  return [](std::size_t s, std::size_t other) { return s == other; };
 }
 template <class M>
-bool reads(const CrossBothWays<M>&, std::size_t s, std::size_t other) {
-  return s != other;
+Reads reads(const CrossBothWays<M>&) {
+  return [](std::size_t s, std::size_t other) { return s != other; };
 }
 
-template <class Block>
-auto written_out(const Block& block, const Inputs<Block>& in) {
-  constexpr std::size_t sides = std::tuple_size_v<decltype(Block::sides)>;
-  std::array<naive::Tokens, sides> input, x, q, k, v;
-  const auto rows = [](const auto& t) { return naive::Tokens(t); };
-  for (std::size_t s = 0; s < sides; ++s) {
-    const auto& side = block.sides[s];
-    input[s] = x[s] = naive::Tokens(in.x[s]);
-    const naive::Tokens h = naive::modulate(naive::norm(x[s], side.norm1, x[s].channels), rows(in.m[s].attention.shift),
-                                            rows(in.m[s].attention.scale));
-    q[s] = qk_norm(naive::linear(h, side.qkv.to_q), side.qkv.norm_q);
-    k[s] = qk_norm(naive::linear(h, side.qkv.to_k), side.qkv.norm_k);
-    v[s] = naive::linear(h, side.qkv.to_v);
+struct WrittenSide {
+  Map norm1, norm2, q, k, v, norm_q, norm_k, to_out, ff;
+  Rule after_attention, after_mlp;
+  bool updated = false;
+};
+
+struct WrittenRows {
+  naive::Tokens shift, scale, gate;
+};
+
+inline std::vector<naive::Tokens> run(const std::vector<WrittenSide>& sides, Reads reads_keys,
+                                      const std::vector<naive::Tokens>& input,
+                                      const std::vector<std::array<WrittenRows, 2>>& m) {
+  std::vector<naive::Tokens> x = input, q, k, v;
+  for (std::size_t s = 0; s < sides.size(); ++s) {
+    const WrittenSide& side = sides[s];
+    const naive::Tokens h = naive::modulate(side.norm1(x[s]), m[s][0].shift, m[s][0].scale);
+    q.push_back(side.norm_q(side.q(h)));
+    k.push_back(side.norm_k(side.k(h)));
+    v.push_back(side.v(h));
   }
-  for (std::size_t s = 0; s < sides; ++s) {
-    const auto& side = block.sides[s];
-    if (side.to_out.empty()) continue;
+  for (std::size_t s = 0; s < sides.size(); ++s) {
+    const WrittenSide& side = sides[s];
+    if (!side.updated) continue;
     naive::Tokens keys, values;
-    for (std::size_t other = 0; other < sides; ++other) {
-      if (!reads(block.coupling, s, other)) continue;
+    for (std::size_t other = 0; other < sides.size(); ++other) {
+      if (!reads_keys(s, other)) continue;
       keys = naive::joined(keys, k[other]);
       values = naive::joined(values, v[other]);
     }
-    const naive::Tokens f = naive::linear(naive::attention(q[s], keys, values, heads, heads), side.to_out);
-    x[s] = joins(side.after_attention, x[s], rows(in.m[s].attention.gate), f, input[s]);
-    const naive::Tokens h = naive::modulate(naive::norm(x[s], side.norm2, x[s].channels), rows(in.m[s].mlp.shift),
-                                            rows(in.m[s].mlp.scale));
-    x[s] = joins(side.after_mlp, x[s], rows(in.m[s].mlp.gate), feed_forward(h, side.ff), input[s]);
+    const naive::Tokens f = side.to_out(naive::attention(q[s], keys, values, heads, heads));
+    x[s] = side.after_attention(x[s], m[s][0].gate, f, input[s]);
+    const naive::Tokens h = naive::modulate(side.norm2(x[s]), m[s][1].shift, m[s][1].scale);
+    x[s] = side.after_mlp(x[s], m[s][1].gate, side.ff(h), input[s]);
   }
   return x;
+}
+
+template <class T>
+WrittenRows rows_of(const aulos::conditioning::Modulation<T>& m) {
+  return {naive::Tokens(m.shift), naive::Tokens(m.scale), naive::Tokens(m.gate)};
+}
+
+template <class Block, class T, std::size_t Sides>
+std::vector<naive::Tokens> written_out(const Block& block, const Inputs<T, Sides>& in) {
+  std::vector<WrittenSide> sides;
+  std::vector<naive::Tokens> x;
+  std::vector<std::array<WrittenRows, 2>> m;
+  for (std::size_t s = 0; s < Sides; ++s) {
+    const auto& side = block.sides[s];
+    sides.push_back({map_of(side.norm1), map_of(side.norm2), map_of(side.qkv.to_q), map_of(side.qkv.to_k),
+                     map_of(side.qkv.to_v), map_of(side.qkv.norm_q), map_of(side.qkv.norm_k), map_of(side.to_out),
+                     map_of(side.ff), rule_of(side.after_attention), rule_of(side.after_mlp), side.updated()});
+    x.emplace_back(in.x[s]);
+    m.push_back({rows_of(in.m[s].attention), rows_of(in.m[s].mlp)});
+  }
+  return run(sides, reads(block.coupling), x, m);
 }
 
 // ---- the product of all parts
@@ -221,7 +271,7 @@ void expect_written_out(const char* name) {
   const std::array<Index, 2> channels{6, 10};
   const Named<Block> named = make<Block>(channels);
   for (const bool per_token : {false, true}) {
-    const Inputs<Block> in(context, channels, per_token);
+    const Inputs<typename Block::value_type, 2> in(context, channels, per_token);
     const auto y = named.block(copies(in.x), in.m);
     const auto want = written_out(named.block, in);
     for (std::size_t s = 0; s < 2; ++s) naive::expect_near(y[s], want[s], 1e-5);

@@ -30,16 +30,24 @@ inline double noise(std::uint64_t seed, std::uint64_t position) {
   return aulos::detail::gradcheck_cotangent(seed, position);
 }
 
-// Gives every parameter of a module random values.
-template <class M>
-void randomise(M& module, std::uint64_t seed, double scale = 0.5) {
-  aulos::nn::for_each_parameter(module, [&](const auto& p) {
-    auto* x = p.data();
-    using T = std::remove_reference_t<decltype(*x)>;
+// Gives every parameter of a module random values. One visitor for all modules, compiled once.
+struct Randomiser {
+  std::uint64_t seed;
+  double scale;
+
+  template <aulos::Real T>
+  void operator()(const aulos::nn::ParameterRef<T>& p) {
+    T* x = p.data();
     ++seed;
     for (Index i = 0; i < p.count(); ++i)
       x[i] = static_cast<T>(scale * noise(seed, static_cast<std::uint64_t>(i)) + (p.shape.size() == 1 ? 0.3 : 0.0));
-  });
+  }
+};
+
+template <class M>
+void randomise(M& module, std::uint64_t seed, double scale = 0.5) {
+  Randomiser randomiser{seed, scale};
+  aulos::nn::for_each_parameter(module, randomiser);
 }
 
 template <class T, int Rank>
@@ -94,15 +102,16 @@ Tokens linear(const Tokens& x, const aulos::nn::Linear<T>& l) {
 }
 
 // Normalises groups of `width` channels, each with the weights of the norm.
-inline Tokens normalise(const Tokens& x, Index width, double eps, bool centre, const std::function<double(Index)>& weight,
-                        const std::function<double(Index)>& bias) {
+inline Tokens normalise(const Tokens& x, Index width, double eps, bool centre,
+                        const std::function<double(Index)>& weight, const std::function<double(Index)>& bias) {
   Tokens y = x;
   for (Index b = 0; b < x.batch; ++b)
     for (Index n = 0; n < x.count; ++n)
       for (Index first = 0; first < x.channels; first += width) {
         double mean = 0, square = 0;
         for (Index c = 0; c < width && centre; ++c) mean += x.at(b, n, first + c) / static_cast<double>(width);
-        for (Index c = 0; c < width; ++c) square += std::pow(x.at(b, n, first + c) - mean, 2) / static_cast<double>(width);
+        for (Index c = 0; c < width; ++c)
+          square += std::pow(x.at(b, n, first + c) - mean, 2) / static_cast<double>(width);
         for (Index c = 0; c < width; ++c)
           y.at(b, n, first + c) = (x.at(b, n, first + c) - mean) / std::sqrt(square + eps) * weight(c) + bias(c);
       }
@@ -139,8 +148,7 @@ inline Tokens modulate(Tokens x, const Tokens& shift, const Tokens& scale) {
 inline Tokens gated(Tokens x, const Tokens& gate, const Tokens& f) {
   for (Index b = 0; b < x.batch; ++b)
     for (Index n = 0; n < x.count; ++n)
-      for (Index c = 0; c < x.channels; ++c)
-        x.at(b, n, c) += (gate.empty() ? 1 : gate.shared(b, n, c)) * f.at(b, n, c);
+      for (Index c = 0; c < x.channels; ++c) x.at(b, n, c) += (gate.empty() ? 1 : gate.shared(b, n, c)) * f.at(b, n, c);
   return x;
 }
 
@@ -216,7 +224,9 @@ std::vector<T> values(const Tensor<T, Rank>& x) {
 template <class M>
 std::vector<aulos::GradcheckParameter> parameters_of(M& module) {
   std::vector<aulos::GradcheckParameter> all;
-  aulos::nn::for_each_parameter(module, [&](const auto& p) { all.push_back({std::string(p.name), p.data(), p.count(), p.any()}); });
+  aulos::nn::for_each_parameter(module, [&](const auto& p) {
+    all.push_back({std::string(p.name), p.data(), p.count(), p.any()});
+  });
   return all;
 }
 

@@ -33,9 +33,7 @@ class Clip : public ::testing::Test {};
 using Types = ::testing::Types<float, double>;
 TYPED_TEST_SUITE(Clip, Types);
 
-double some(const std::string& name, Index i) {
-  return 0.1 * static_cast<double>(i + 1) * (name == "matrix" ? 1 : -1);
-}
+double some(const std::string& name, Index i) { return 0.1 * static_cast<double>(i + 1) * (name == "matrix" ? 1 : -1); }
 
 // 15 + 4 + 2 gradients; the table has none.
 TYPED_TEST(Clip, ScalesAllByTheirNorm) {
@@ -107,8 +105,8 @@ TEST(ClipHuge, AHundredGradientsOf1e20) {
 // One bad number: the error names its parameter, and gradients, parameters and moments keep their bits.
 TYPED_TEST(Clip, NonFiniteGradientsChangeNothing) {
   using T = TypeParam;
-  for (const double bad : {std::nan(""), std::numeric_limits<double>::infinity(),
-                           -std::numeric_limits<double>::infinity()}) {
+  for (const double bad :
+       {std::nan(""), std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity()}) {
     for (const std::string at : {"matrix", "vector", "other"}) {
       Context context({.threads = 1});
       GradTape tape(context);
@@ -119,9 +117,8 @@ TYPED_TEST(Clip, NonFiniteGradientsChangeNothing) {
       const Model<T> before = model;
       const auto moments = optimizer.state();
 
-      give_gradients<T>(tape, model, [&](const std::string& name, Index i) {
-        return name == at && i == 1 ? bad : some(name, i);
-      });
+      give_gradients<T>(tape, model,
+                        [&](const std::string& name, Index i) { return name == at && i == 1 ? bad : some(name, i); });
       const auto matrix = values(tape.gradient(model.matrix));
       const auto vector = values(tape.gradient(model.vector));
       try {  // as a training loop does it

@@ -48,8 +48,9 @@ struct Model {
 
 // Gives element i of every parameter that `wants` the gradient value(name, i).
 template <class T>
-void give_gradients(GradTape& tape, const Model<T>& model, const std::function<double(const std::string&, Index)>& value,
-                    const std::function<bool(const std::string&)>& wants = [](const std::string&) { return true; }) {
+void give_gradients(
+    GradTape& tape, const Model<T>& model, const std::function<double(const std::string&, Index)>& value,
+    const std::function<bool(const std::string&)>& wants = [](const std::string&) { return true; }) {
   Context& context = tape.context();
   std::vector<aulos::Seed<T>> seeds;
   aulos::nn::for_each_parameter(model, [&](const auto& p) {

@@ -46,7 +46,8 @@ struct AdamWTwin {
       w[i] *= 1 - lr * decay;
       m[i] = beta1 * m[i] + (1 - beta1) * g[i];
       v[i] = beta2 * v[i] + (1 - beta2) * g[i] * g[i];
-      w[i] -= lr / (1 - std::pow(beta1, steps)) * m[i] / (std::sqrt(v[i]) / std::sqrt(1 - std::pow(beta2, steps)) + 1e-8);
+      w[i] -=
+          lr / (1 - std::pow(beta1, steps)) * m[i] / (std::sqrt(v[i]) / std::sqrt(1 - std::pow(beta2, steps)) + 1e-8);
     }
   }
 };
@@ -60,9 +61,8 @@ TYPED_TEST(Optimizers, AdamWAsWrittenOut) {
     GradTape tape(context);
     Model<T> model;
     std::map<std::string, AdamWTwin> twins;
-    aulos::nn::for_each_parameter(model, [&](const auto& p) {
-      twins[p.name].w.assign(p.any().data(), p.any().data() + p.count());
-    });
+    aulos::nn::for_each_parameter(
+        model, [&](const auto& p) { twins[p.name].w.assign(p.any().data(), p.any().data() + p.count()); });
     AdamW<T> optimizer({.beta2 = 0.95, .weight_decay = 0.1, .decay = decay});
     for (int step = 0; step < 9; ++step) {
       const double lr = 0.02 / (step + 1);

@@ -78,6 +78,7 @@ void evaluate_eigen(const E& expression, Place&& place) {
     for (int axis = 0; axis < Rank; ++axis)
       extents[axis] = static_cast<Index>(evaluator.dimensions()[static_cast<std::size_t>(axis)]);
     T* out = place(static_cast<const Index*>(extents));
+    if (out == nullptr) return;
     auto map = eigen_tensor_map<T, Rank>(out, extents);
     if constexpr (Traits::Layout == 1) {
       map = expression;

@@ -8,6 +8,7 @@
 
 #include "aulos/core/any_tensor.hpp"
 #include "aulos/core/config.hpp"
+#include "aulos/core/pool.hpp"
 #include "aulos/core/shape.hpp"
 #include "aulos/core/tensor.hpp"
 
@@ -91,7 +92,7 @@ class Parameter {
       if (buffer.ready) ::operator delete (buffer.data, std::align_val_t{buffer_alignment});
     }
     void allocate() {
-      buffer.data = static_cast<std::byte*>(::operator new (buffer.bytes, std::align_val_t{buffer_alignment}));
+      buffer.data = system_memory(buffer.bytes, std::align_val_t{buffer_alignment});
       buffer.ready = true;
       std::memset(buffer.data, 0, buffer.bytes);
     }

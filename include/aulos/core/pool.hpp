@@ -56,6 +56,18 @@ inline constexpr std::size_t round_to_buffer(std::size_t bytes) noexcept {
   return bytes == 0 ? buffer_alignment : (bytes + buffer_alignment - 1) / buffer_alignment * buffer_alignment;
 }
 
+// Memory from the system, to be given back with the aligned operator delete. The system may promise more than it has;
+// what cannot be there beside the caller's `held` bytes is a std::bad_alloc here and not a killed process later.
+inline std::byte* system_memory(std::size_t bytes, std::align_val_t alignment, std::size_t held = 0) {
+#if defined(__linux__)
+  const long pages = sysconf(_SC_PHYS_PAGES);
+  const long page = sysconf(_SC_PAGESIZE);
+  if (pages > 0 && page > 0 && (held + bytes) / static_cast<std::size_t>(page) >= static_cast<std::size_t>(pages))
+    throw std::bad_alloc();
+#endif
+  return static_cast<std::byte*>(::operator new(bytes, alignment));
+}
+
 // Bytes of a pool. `live` lies in tensors now, `peak` is the most that ever did, `held` is what the system gave; of a
 // dry pool, what a pool must hold in one piece to need no more.
 struct MemoryUse {
@@ -318,15 +330,7 @@ class Pool {
       next_dry_address_ += bytes;
       return data;
     }
-#if defined(__linux__)
-    // The system may promise more than it has; the pool does not pass such promises on.
-    const long pages = sysconf(_SC_PHYS_PAGES);
-    const long page = sysconf(_SC_PAGESIZE);
-    if (pages > 0 && page > 0 &&
-        (use_.held + bytes) / static_cast<std::size_t>(page) >= static_cast<std::size_t>(pages))
-      throw std::bad_alloc();
-#endif
-    auto* data = static_cast<std::byte*>(::operator new(bytes, alignment_of(bytes)));
+    std::byte* data = system_memory(bytes, alignment_of(bytes), use_.held);
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
     if (bytes >= 2 * huge_page) madvise(data, bytes / huge_page * huge_page, MADV_HUGEPAGE);
 #endif

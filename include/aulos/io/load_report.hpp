@@ -187,6 +187,7 @@ inline LoadReport compare(std::span<const WantedTensor> wanted, const Checkpoint
     extra.push_back(&info);
     extra_names.push_back(info.name.substr(options.prefix.size()));
   }
+  missing_names.reserve(missing.size());
   for (const WantedTensor* want : missing) missing_names.push_back(want->name);
   Index budget = 200'000'000;
   const auto nearest_text = [&](std::string_view name, std::span<const std::string_view> candidates) {

@@ -101,7 +101,7 @@ class Weight {
   using Panels = std::unique_ptr<std::byte, Free>;
 
   static Panels allocate(std::size_t bytes) {
-    return Panels(static_cast<std::byte*>(::operator new (round_to_buffer(bytes), std::align_val_t{buffer_alignment})));
+    return Panels(system_memory(round_to_buffer(bytes), std::align_val_t{buffer_alignment}));
   }
   static Panels copy(const Weight& other) {
     if (!other.packed()) return {};

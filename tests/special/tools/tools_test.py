@@ -50,20 +50,16 @@ def refused(*arguments, reason):
 # A case of a Linear, which C++ computes; one with a changed output must fail.
 torch.manual_seed(0)
 linear, x = nn.Linear(5, 7), torch.randn(2, 3, 5)
-dump_case("case.safetensors", linear, {"input": x}, system="my.module", case="linear", config={"in": 5, "out": 7},
-          output_names=["y"])
-bytes_of_case = open("case.safetensors", "rb").read()
-open("case.safetensors", "wb").write(bytes_of_case.replace(b'"input/input"', b'"input/x"    ').replace(
-    b'"grad_input/input"', b'"grad_input/x"    '))  # the C++ side calls it x
+dump_case("case.safetensors", linear, {"x": x}, system="my.module", case="linear", config={"in": 5, "out": 7},
+          output_names=["y"], call=lambda module, x: module(x))
 passed = subprocess.run([verify, "case.safetensors"], capture_output=True, text=True)
 expect(passed.returncode == 0, passed.stdout + passed.stderr)
 tensors = [line.split()[1] for line in passed.stdout.splitlines()]
 expect(tensors == ["grad_input/x", "grad_param/bias", "grad_param/weight", "output/y"], tensors)
 header, _ = read("case.safetensors")
-start = len(bytes_of_case) - max(e["data_offsets"][1] for n, e in header.items() if n[0] != "_")
-place = start + header["output/y"]["data_offsets"][0]
 changed = bytearray(open("case.safetensors", "rb").read())
-changed[place + 2] ^= 0x40  # the highest bits of a mantissa
+start = len(changed) - max(entry["data_offsets"][1] for name, entry in header.items() if name[0] != "_")
+changed[start + header["output/y"]["data_offsets"][0] + 2] ^= 0x40  # the highest bits of a mantissa
 open("changed.safetensors", "wb").write(changed)
 failed = subprocess.run([verify, "changed.safetensors"], capture_output=True, text=True)
 expect(failed.returncode == 1 and "FAIL output/y" in failed.stdout, failed.stdout + failed.stderr)
