@@ -33,7 +33,7 @@ const std::map<std::string, std::set<std::string>> narrow{
 };
 
 // What a header must not include: costly to compile, or not in the compilers that we support.
-const std::set<std::string> banned{"iostream", "regex", "ranges", "format", "source_location", "functional", "random"};
+const std::set<std::string> banned{"iostream", "regex", "ranges", "format", "source_location", "random"};
 
 struct Header {
   std::string path;    // below include/, as others include it
