@@ -193,11 +193,9 @@ inline Batch<T> ruled(Batch<T> s, const Mask& mask, const Score& score, Visible 
                       Keys<T> keys) {
   if constexpr (!std::is_same_v<Score, NoScore>) {
     const Batch<T> raw = score(s, b, h, i, keys);
-    const simd::Bits<Batch<T>> bits = simd::to_bits(raw);
     const Batch<T> kept = simd::raw_max(Batch<T>(lowest_score<T>), raw);
-    const auto minus_infinity = simd::to_bits(Batch<T>(-std::numeric_limits<T>::infinity()));
-    s = simd::from_bits<Batch<T>>(
-        select(bits == minus_infinity, simd::to_bits(Batch<T>(dropped<T>)), simd::to_bits(kept)));
+    const Batch<T> minus_infinity(-std::numeric_limits<T>::infinity());
+    s = simd::select(simd::same_bits(raw, minus_infinity), Batch<T>(dropped<T>), kept);
   }
   if (visible == Visible::some) s = simd::select(mask(b, h, i, keys), s, Batch<T>(dropped<T>));
   if (keys.count < lanes<T>) s = simd::select(simd::first_lanes<T>(keys.count), s, Batch<T>(dropped<T>));

@@ -335,6 +335,13 @@ inline V round(V x) noexcept {
   }
 }
 
+// Lanes in which a and b have the same bits: a comparison that -ffast-math leaves alone.
+template <class T>
+inline BatchMask<T> same_bits(Batch<T> a, Batch<T> b) noexcept {
+  using Integer = xsimd::batch<std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>>;
+  return xsimd::bool_cast(xsimd::bitwise_cast<Integer>(a.native()) == xsimd::bitwise_cast<Integer>(b.native()));
+}
+
 // ---- memory
 
 template <class T>

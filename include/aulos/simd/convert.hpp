@@ -14,7 +14,7 @@ namespace aulos::inline AULOS_ISA::simd {
 // The lanes of a Batch<T> as doubles, in order.
 template <class T>
 struct Doubles {
-  static constexpr std::size_t count = sizeof(double) / sizeof(T);
+  static constexpr std::size_t count = static_cast<std::size_t>(lanes<T> / lanes<double>);
   Batch<double> part[count];
 };
 
