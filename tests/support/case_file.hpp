@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <deque>
@@ -36,7 +38,7 @@ class File {
     const std::uint64_t length = header.size();
     std::memcpy(bytes.data(), &length, 8);
     std::memcpy(bytes.data() + 8, header.data(), header.size());
-    std::memcpy(bytes.data() + 8 + header.size(), data_.data(), data_.size());
+    std::copy(data_.begin(), data_.end(), bytes.end() - static_cast<std::ptrdiff_t>(data_.size()));
     static std::deque<std::vector<std::byte>> kept;  // checkpoints read from them for as long as they live
     return aulos::io::Checkpoint::from_bytes(kept.emplace_back(std::move(bytes)), "case.safetensors");
   }
