@@ -1,6 +1,6 @@
 // A tensor of another rank than the module's argument.
 // expect: Input<float, 3>
-// max_lines: 20
+// max_lines: 16
 #include "aulos/core/context.hpp"
 
 void model(aulos::Context& context, aulos::Input<float, 3> x) { std::move(x).in(context); }

@@ -155,7 +155,8 @@ class Tensor {
   // Eigen header that has the type must be included. Not for temporaries: the map would outlive the elements.
   auto eigen() const& { return eigen_tensor_map<T, Rank>(dense_data("eigen"), shape().extents); }
   auto matrix() const& {
-    return eigen_matrix_map<T>(dense_data("matrix"), count() == 0 ? 0 : any_.rows(), any_.last());
+    T* data = dense_data("matrix");  // refuses an empty tensor, which has no last axis
+    return eigen_matrix_map<T>(data, count() == 0 ? 0 : any_.rows(), any_.last());
   }
   auto eigen() && = delete;
   auto matrix() && = delete;
