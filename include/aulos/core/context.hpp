@@ -14,6 +14,7 @@
 #include "aulos/core/config.hpp"
 #include "aulos/core/eigen.hpp"
 #include "aulos/core/error.hpp"
+#include "aulos/core/function_ref.hpp"
 #include "aulos/core/pool.hpp"
 #include "aulos/core/processor.hpp"
 #include "aulos/core/profile.hpp"
@@ -150,8 +151,7 @@ class Context {
 
   // The only place where kernels get threads and memory: kernel(Threads). In a dry Context the cost is counted and the
   // kernel is not called. Work below some five microseconds stays on this thread.
-  template <class Kernel>
-  void run(const char* operation, const Cost& cost, Kernel&& kernel) {
+  [[gnu::noinline]] void run(const char* operation, const Cost& cost, FunctionRef<void(Threads)> kernel) {
     check_thread();
     if (dry()) {
       plan_.flops += cost.flops;

@@ -234,7 +234,8 @@ inline Index Threads::count() const noexcept {
   return mode_ == Mode::serial || ThreadTeam::inside_piece() ? 1 : team_->count();
 }
 
-inline void Threads::run(Index pieces, Body body) const {
+// Not inlined: compilers would copy the team's machinery, and the body with it, into every kernel.
+[[gnu::noinline]] inline void Threads::run(Index pieces, Body body) const {
   if (team_ == nullptr) {
     run_in_order(pieces, body, scratch_, bytes_);
   } else if (ThreadTeam::inside_piece()) {

@@ -84,23 +84,17 @@ void for_joint_pieces(Threads threads, const JointDims& dims, const Body& body) 
   const Index length = dims.extent[last];
   const Index rows = row_count(dims);
   if (rows * length == 0) return;
-  if (length >= 2 * copy_piece) {  // long rows: split them
-    const Index parts = (length + copy_piece - 1) / copy_piece;
-    threads.run(rows * parts, [&](Index piece, Scratch&) {
-      const Index begin = piece % parts * copy_piece;
-      const Index count = begin + copy_piece < length ? copy_piece : length - begin;
-      for_joint_rows(dims, piece / parts, piece / parts + 1, [&](Index from, Index to) {
-        body(from + begin * dims.from[last], to + begin * dims.to[last], count, dims.from[last], dims.to[last]);
-      });
-    });
-    return;
-  }
+  const Index parts = length >= 2 * copy_piece ? (length + copy_piece - 1) / copy_piece : 1;  // of a long row
+  const Index part = parts > 1 ? copy_piece : length;
   const Index rows_per_piece = length >= copy_piece ? 1 : copy_piece / length;
-  threads.run((rows + rows_per_piece - 1) / rows_per_piece, [&](Index piece, Scratch&) {
-    const Index begin = piece * rows_per_piece;
-    const Index end = begin + rows_per_piece < rows ? begin + rows_per_piece : rows;
-    for_joint_rows(dims, begin, end,
-                   [&](Index from, Index to) { body(from, to, length, dims.from[last], dims.to[last]); });
+  threads.run((rows + rows_per_piece - 1) / rows_per_piece * parts, [&](Index piece, Scratch&) {
+    const Index first = piece / parts * rows_per_piece;
+    const Index end = first + rows_per_piece < rows ? first + rows_per_piece : rows;
+    const Index begin = piece % parts * part;
+    const Index count = begin + part < length ? part : length - begin;
+    for_joint_rows(dims, first, end, [&](Index from, Index to) {
+      body(from + begin * dims.from[last], to + begin * dims.to[last], count, dims.from[last], dims.to[last]);
+    });
   });
 }
 

@@ -41,9 +41,9 @@ constexpr bool makes_panels(const WeightView<T>& w) noexcept {
 }
 
 // rows x (panels) of y for at most gemm_few_rows rows, weight in panels of a type the tile reads.
-template <class T, PanelType type, int rows, class Epilogue>
-void gemm_few(const T* x, Index ldx, const PanelElement<T, type>* w, const Epilogue& epilogue, T* y, Index ldy,
-              GemmShape s, Index row, Range panels) {
+template <class T, PanelType type, int rows>
+void gemm_few(const T* x, Index ldx, const PanelElement<T, type>* w, StoreTile<T> store, GemmShape s, Index row,
+              Range panels) {
   constexpr int side = gemm_many_registers ? (rows <= 2 ? 4 : 2) : (rows == 1 ? 4 : rows == 2 ? 2 : 1);
   constexpr Index cols = gemm_cols<T>;
   alignas(64) T tile[static_cast<std::size_t>(rows * side * cols)];
@@ -51,18 +51,18 @@ void gemm_few(const T* x, Index ldx, const PanelElement<T, type>* w, const Epilo
   Index i = panels.begin;
   for (; i + side <= panels.end; i += side) {
     multiply_tile<T, type, rows, side, false>(s.k, x + row * ldx, ldx, w + i * stride, stride, tile);
-    apply_epilogue(epilogue, tile, side * cols, row, rows, i * cols, (std::min)(side * cols, s.n - i * cols), y, ldy);
+    store(tile, side * cols, row, rows, i * cols, (std::min)(side * cols, s.n - i * cols));
   }
   for (; i < panels.end; ++i) {
     multiply_tile<T, type, rows, 1, false>(s.k, x + row * ldx, ldx, w + i * stride, stride, tile);
-    apply_epilogue(epilogue, tile, cols, row, rows, i * cols, (std::min)(cols, s.n - i * cols), y, ldy);
+    store(tile, cols, row, rows, i * cols, (std::min)(cols, s.n - i * cols));
   }
 }
 
 // The rows [rows) x panels [panels) of y.
-template <class T, PanelType type, class Epilogue>
-void gemm_piece(const T* x, Index ldx, const WeightView<T>& w, const Epilogue& epilogue, T* y, Index ldy, GemmShape s,
-                Range rows, Range panels, Scratch& scratch) {
+template <class T, PanelType type>
+void gemm_piece(const T* x, Index ldx, const WeightView<T>& w, StoreTile<T> store, GemmShape s, Range rows,
+                Range panels, Scratch& scratch) {
   constexpr Index cols = gemm_cols<T>;
   constexpr bool readable = type == PanelType::same || std::is_same_v<T, float>;  // by the tile
   const auto* packed = static_cast<const PanelElement<T, type>*>(w.panels);
@@ -72,13 +72,13 @@ void gemm_piece(const T* x, Index ldx, const WeightView<T>& w, const Epilogue& e
       if (packed) {
         switch (rows.end - rows.begin) {
           case 1:
-            return gemm_few<T, type, 1>(x, ldx, packed, epilogue, y, ldy, s, rows.begin, panels);
+            return gemm_few<T, type, 1>(x, ldx, packed, store, s, rows.begin, panels);
           case 2:
-            return gemm_few<T, type, 2>(x, ldx, packed, epilogue, y, ldy, s, rows.begin, panels);
+            return gemm_few<T, type, 2>(x, ldx, packed, store, s, rows.begin, panels);
           case 3:
-            return gemm_few<T, type, 3>(x, ldx, packed, epilogue, y, ldy, s, rows.begin, panels);
+            return gemm_few<T, type, 3>(x, ldx, packed, store, s, rows.begin, panels);
           case 4:
-            return gemm_few<T, type, 4>(x, ldx, packed, epilogue, y, ldy, s, rows.begin, panels);
+            return gemm_few<T, type, 4>(x, ldx, packed, store, s, rows.begin, panels);
         }
       }
     }
@@ -87,7 +87,7 @@ void gemm_piece(const T* x, Index ldx, const WeightView<T>& w, const Epilogue& e
       for (Index i = panels.begin; i < panels.end; ++i) {
         const Index lanes = (std::min)(cols, s.n - i * cols);
         multiply_few_rows(few, s.k, x + rows.begin * ldx, ldx, w.rows + i * cols * w.ldw, w.ldw, lanes, tile);
-        apply_epilogue(epilogue, tile, cols, rows.begin, few, i * cols, lanes, y, ldy);
+        store(tile, cols, rows.begin, few, i * cols, lanes);
       }
       return;
     }
@@ -117,10 +117,25 @@ void gemm_piece(const T* x, Index ldx, const WeightView<T>& w, const Epilogue& e
         } else {
           multiply_strip<T, PanelType::same>(valid, s.k, strips + (i - begin) * s.k, fresh, tile);
         }
-        apply_epilogue(epilogue, tile, cols, i, valid, p * cols, lanes, y, ldy);
+        store(tile, cols, i, valid, p * cols, lanes);
       }
     }
   }
+}
+
+// The pieces of gemm. Not inlined: it is the same for every epilogue.
+template <class T>
+[[gnu::noinline]] void gemm_pieces(Threads threads, const T* x, Index ldx, const WeightView<T>& w, StoreTile<T> store,
+                                   GemmShape s) {
+  const GemmSplit split = split_gemm<T>(s, threads.count(), makes_panels(w));
+  threads.run(split.count(), [&](Index i, Scratch& scratch) {
+    const GemmPiece piece = piece_of<T>(s, split, i);
+    if (w.panels && w.type == PanelType::bf16) {
+      gemm_piece<T, PanelType::bf16>(x, ldx, w, store, s, piece.rows, piece.panels, scratch);
+    } else {
+      gemm_piece<T, PanelType::same>(x, ldx, w, store, s, piece.rows, piece.panels, scratch);
+    }
+  });
 }
 
 }  // namespace detail
@@ -142,15 +157,12 @@ template <class T, EpilogueOf<T> Epilogue>
 void gemm(Threads threads, const T* x, Index ldx, WeightView<T> w, const Epilogue& epilogue, T* y, Index ldy,
           GemmShape s) {
   if (s.m <= 0 || s.n <= 0) return;
-  const detail::GemmSplit split = detail::split_gemm<T>(s, threads.count(), detail::makes_panels(w));
-  threads.run(split.count(), [&](Index i, Scratch& scratch) {
-    const detail::GemmPiece piece = detail::piece_of<T>(s, split, i);
-    if (w.panels && w.type == PanelType::bf16) {
-      detail::gemm_piece<T, PanelType::bf16>(x, ldx, w, epilogue, y, ldy, s, piece.rows, piece.panels, scratch);
-    } else {
-      detail::gemm_piece<T, PanelType::same>(x, ldx, w, epilogue, y, ldy, s, piece.rows, piece.panels, scratch);
-    }
-  });
+  detail::gemm_pieces<T>(
+      threads, x, ldx, w,
+      [&](const T* tile, Index tile_stride, Index row, Index rows, Index column, Index cols) {
+        detail::apply_epilogue(epilogue, tile, tile_stride, row, rows, column, cols, y, ldy);
+      },
+      s);
 }
 
 }  // namespace aulos::inline AULOS_ISA::kernels

@@ -6,6 +6,7 @@
 
 #include <concepts>
 
+#include "aulos/core/function_ref.hpp"
 #include "aulos/simd/batch.hpp"
 
 namespace aulos::inline AULOS_ISA::kernels {
@@ -89,6 +90,11 @@ concept EpilogueOf = requires(const E& e, simd::Batch<T> sum) {
 };
 
 namespace detail {
+
+// Stores a tile, rows x cols of y at (row, column), through the epilogue. Behind a pointer, so that the product is
+// compiled once whatever follows it.
+template <class T>
+using StoreTile = FunctionRef<void(const T* tile, Index tile_stride, Index row, Index rows, Index column, Index cols)>;
 
 // y (at its row `row`, column `column`) = epilogue(tile) for rows x cols; nothing else is touched.
 template <class T, class Epilogue>

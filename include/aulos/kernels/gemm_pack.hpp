@@ -54,7 +54,7 @@ template <Index most, int width, class T>
     simd::load_transposed(p, lane_stride, most, batch, column);
     AULOS_UNROLL for (Index e = 0; e < batch; ++e) simd::store(out + e * width, column[e]);
   } else {
-    simd::load_transposed(p, lane_stride, std::clamp<Index>(lanes, 0, most), count, column);
+    simd::load_transposed_part(p, lane_stride, std::clamp<Index>(lanes, 0, most), count, column);
     for (Index e = 0; e < count; ++e) simd::store(out + e * width, column[e]);
   }
 }

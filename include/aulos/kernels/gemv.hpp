@@ -41,7 +41,7 @@ template <class T, int rows>
               }
             }
           } else {
-            simd::load_transposed(from, weight.ld, used, count, column);
+            simd::load_transposed_part(from, weight.ld, used, count, column);
             for (Index e = 0; e < count; ++e) {
               AULOS_UNROLL for (int i = 0; i < rows; ++i) {
                 acc[i][half] = simd::fma(Batch(x[i * ldx + p + e]), column[e], acc[i][half]);

@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "aulos/core/config.hpp"
+#include "aulos/core/function_ref.hpp"
 #include "aulos/core/threads.hpp"
 #include "aulos/simd/convert.hpp"
 #include "aulos/simd/for_lanes.hpp"
@@ -54,21 +55,20 @@ void for_rows(Threads threads, Index rows, Index columns, const Body& body) {
 
 // Runs body(row, column, length) on stretches that cover all elements, for elementwise work. `dense`: the rows of all
 // operands follow each other without gaps, so that the whole is one row.
-template <class Body>
-void for_stretches(Threads threads, Index rows, Index columns, bool dense, const Body& body) {
+[[gnu::noinline]] inline void for_stretches(Threads threads, Index rows, Index columns, bool dense,
+                                            FunctionRef<void(Index row, Index column, Index length)> body) {
   if (rows <= 0 || columns <= 0) return;
   if (dense) {
     columns *= rows;
     rows = 1;
   }
-  if (columns <= piece_elements) {
-    for_rows(threads, rows, columns, [&](Index row) { body(row, Index{0}, columns); });
-    return;
-  }
   const Index stretches = (columns + piece_elements - 1) / piece_elements;
-  threads.run(rows * stretches, [&](Index piece, Scratch&) {
+  const Index per_piece = std::max<Index>(1, piece_elements / columns);  // rows; 1 where a row has several stretches
+  threads.run((rows + per_piece - 1) / per_piece * stretches, [&](Index piece, Scratch&) {
     const Index column = piece % stretches * piece_elements;
-    body(piece / stretches, column, (std::min)(piece_elements, columns - column));
+    const Index first = piece / stretches * per_piece;
+    const Index end = (std::min)(rows, first + per_piece);
+    for (Index row = first; row < end; ++row) body(row, column, (std::min)(piece_elements, columns - column));
   });
 }
 

@@ -12,6 +12,7 @@
 #include "aulos/core/config.hpp"
 #include "aulos/core/context.hpp"
 #include "aulos/core/error.hpp"
+#include "aulos/core/function_ref.hpp"
 #include "aulos/core/tensor.hpp"
 #include "aulos/kernels/copy.hpp"
 
@@ -108,10 +109,7 @@ class Op {
     return y;
   }
 
-  template <class Kernel>
-  void run(const Cost& cost, Kernel&& kernel) const {
-    context_->run(name_, cost, std::forward<Kernel>(kernel));
-  }
+  void run(const Cost& cost, FunctionRef<void(Threads)> kernel) const { context_->run(name_, cost, kernel); }
 
   // What a rule keeps of a tensor whose elements it does not need.
   template <Real T>

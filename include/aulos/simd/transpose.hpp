@@ -76,4 +76,11 @@ template <class T>
   }
 }
 
+// The same as a call, for the rare blocks with fewer rows or columns: inlined it would be the larger part of a kernel.
+template <class T>
+[[gnu::noinline]] void load_transposed_part(const T* p, Index ld, Index rows, Index cols,
+                                            Batch<T> (&column)[static_cast<std::size_t>(lanes<T>)]) noexcept {
+  load_transposed(p, ld, rows, cols, column);
+}
+
 }  // namespace aulos::inline AULOS_ISA::simd
