@@ -4,9 +4,11 @@
 
 #include <array>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <vector>
 
+#include "aulos/kernels/naive/elementwise.hpp"
 #include "kernels/sweep.hpp"
 
 namespace {
@@ -27,41 +29,23 @@ std::vector<T> numbers(std::size_t count, std::uint64_t seed) {
   return x;
 }
 
-Index offset(const Dims& dims, const Dims& extents, Index flat) {
-  Index at = 0;
-  for (int axis = extents.rank - 1; axis >= 0; --axis) {
-    at += flat % extents.extent[axis] * dims.stride[axis];
-    flat /= extents.extent[axis];
-  }
-  return at;
-}
-
-// y against the same operation in double, rounded: one operation of IEEE arithmetic is exact up to its rounding.
-template <class T, class F>
+// y = f(a, b) to the bit, where `formula` is the same operation in double.
+template <class T, class F, class Formula>
 void check(const std::vector<T>& a, const Dims& da, const std::vector<T>& b, const Dims& db, const Dims& dy, F f,
-           int threads = 1) {
-  constexpr std::size_t guard = 4;
+           Formula formula, int threads = 1) {
   aulos::ThreadTeam team(threads);
-  const Index count = dy.count();
-  std::vector<T> y(static_cast<std::size_t>(count) + 2 * guard, T(-7));
-  kernels::binary<T>(team.threads(), a.data(), da, b.data(), db, y.data() + guard, dy, f);
-  for (Index i = 0; i < count; ++i) {
-    const T want = static_cast<T>(f(static_cast<double>(a[static_cast<std::size_t>(offset(da, dy, i))]),
-                                    static_cast<double>(b[static_cast<std::size_t>(offset(db, dy, i))])));
-    ASSERT_EQ(y[guard + static_cast<std::size_t>(i)], want) << aulos::to_string(dy) << " at " << i;
-  }
-  for (std::size_t i = 0; i < guard; ++i) {
-    ASSERT_EQ(y[i], T(-7));
-    ASSERT_EQ(y[y.size() - 1 - i], T(-7));
-  }
+  std::vector<T> y(static_cast<std::size_t>(dy.count()) + 8, T(-7)), want = y;  // 4 before and 4 behind stay
+  kernels::binary<T>(team.threads(), a.data(), da, b.data(), db, y.data() + 4, dy, f);
+  kernels::naive::binary<T>(a.data(), da, b.data(), db, want.data() + 4, dy, formula);
+  ASSERT_EQ(y, want) << aulos::to_string(dy);
 }
 
-template <class T, class Body>
+template <class Body>
 void for_operations(Body body) {
-  body(kernels::Add{});
-  body(kernels::Subtract{});
-  body(kernels::Multiply{});
-  body(kernels::Divide{});
+  body(kernels::Add{}, std::plus<double>{});
+  body(kernels::Subtract{}, std::minus<double>{});
+  body(kernels::Multiply{}, std::multiplies<double>{});
+  body(kernels::Divide{}, std::divides<double>{});
 }
 
 TYPED_TEST(ElementwiseKernel, EveryLength) {
@@ -69,7 +53,7 @@ TYPED_TEST(ElementwiseKernel, EveryLength) {
   for (Index length = 0; length <= 2 * aulos::simd::lanes<T> + 1; ++length) {
     const std::vector<T> a = numbers<T>(64, 1), b = numbers<T>(64, 2);
     const Dims dims = aulos::dense_dims({length});
-    for_operations<T>([&](auto f) { check(a, dims, b, dims, dims, f); });
+    for_operations([&](auto f, auto formula) { check(a, dims, b, dims, dims, f, formula); });
   }
 }
 
@@ -90,7 +74,8 @@ TYPED_TEST(ElementwiseKernel, EveryBroadcast) {
       return dims;
     };
     for (unsigned of_a = 0; of_a < 16; ++of_a)
-      for (unsigned of_b = 0; of_b < 16; ++of_b) check(a, keep(of_a), b, keep(of_b), y, kernels::Subtract{});
+      for (unsigned of_b = 0; of_b < 16; ++of_b)
+        check(a, keep(of_a), b, keep(of_b), y, kernels::Subtract{}, std::minus<double>{});
   }
 }
 
@@ -107,8 +92,8 @@ TYPED_TEST(ElementwiseKernel, ViewsOfEveryRank) {
       step = step * y.extent[axis] + 2;  // a gap behind every axis
     }
     y.make_dense();
-    for_operations<T>([&](auto f) { check(a, da, b, y, y, f); });
-    for_operations<T>([&](auto f) { check(a, y, b, da, y, f); });
+    for_operations([&](auto f, auto formula) { check(a, da, b, y, y, f, formula); });
+    for_operations([&](auto f, auto formula) { check(a, y, b, da, y, f, formula); });
   }
 }
 
@@ -116,12 +101,9 @@ TYPED_TEST(ElementwiseKernel, LargeOnAnyThreads) {
   using T = TypeParam;
   const std::vector<T> a = numbers<T>(50003, 7), b = numbers<T>(50003, 8);
   for (const int threads : {1, 2, 3}) {
-    check(a, aulos::dense_dims({50003}), b, aulos::dense_dims({50003}), aulos::dense_dims({50003}), kernels::Divide{},
-          threads);
-    Dims column = aulos::dense_dims({700, 61});
-    column.stride[0] = 1;
-    column.stride[1] = 0;
-    check(a, aulos::dense_dims({700, 61}), b, column, aulos::dense_dims({700, 61}), kernels::Multiply{}, threads);
+    const Dims line = aulos::dense_dims({50003}), matrix = aulos::dense_dims({700, 61}), column{2, {700, 61}, {1, 0}};
+    check(a, line, b, line, line, kernels::Divide{}, std::divides<double>{}, threads);
+    check(a, matrix, b, column, matrix, kernels::Multiply{}, std::multiplies<double>{}, threads);
   }
 }
 
@@ -158,37 +140,34 @@ TYPED_TEST(ElementwiseKernel, NonFiniteNumbers) {
 TYPED_TEST(ElementwiseKernel, LinearCombinations) {
   using T = TypeParam;
   using Term = kernels::Term<T>;
-  constexpr double eps = std::numeric_limits<T>::epsilon();
+  constexpr T eps = std::numeric_limits<T>::epsilon();
   for (const Index count : {0, 1, 3, 8, 17, 33, 16384, 16387, 40000}) {
     const std::size_t n = static_cast<std::size_t>(count);
     std::vector<std::vector<T>> x;
     for (std::uint64_t t = 0; t < 4; ++t) x.push_back(numbers<T>(n + 1, 20 + t));
     const T factor[4] = {T(0.3), T(-1.7), T(2), T(0)};
     for (std::size_t terms = 0; terms <= 4; ++terms) {
-      std::vector<T> first;
+      std::vector<Term> list;
+      for (std::size_t t = 0; t < terms; ++t) list.push_back({factor[t], x[t].data() + 1});
+      std::vector<T> first, want(n + 2, T(-7));
+      kernels::naive::linear_combination<T, Term>(list, T(0.25), want.data() + 1, count);
       for (const int threads : {1, 2, 3}) {
         aulos::ThreadTeam team(threads);
         std::vector<T> y(n + 2, T(-7));
-        std::vector<Term> list;
-        for (std::size_t t = 0; t < terms; ++t) list.push_back({factor[t], x[t].data() + 1});
         kernels::linear_combination<T>(team.threads(), list, T(0.25), y.data() + 1, count);
-        for (std::size_t i = 0; i < n; ++i) {
-          double want = 0.25;
-          for (std::size_t t = 0; t < terms; ++t)
-            want += static_cast<double>(factor[t]) * static_cast<double>(x[t][i + 1]);
-          ASSERT_NEAR(static_cast<double>(y[i + 1]), want, 16 * eps) << count << ' ' << terms << ' ' << i;
-        }
+        for (std::size_t i = 0; i < y.size(); ++i) ASSERT_NEAR(y[i], want[i], 16 * eps) << terms << " terms at " << i;
         ASSERT_EQ(y[0], T(-7));
         ASSERT_EQ(y[n + 1], T(-7));
         if (threads == 1) first = y;
         ASSERT_EQ(std::memcmp(y.data(), first.data(), y.size() * sizeof(T)), 0);
       }
     }
-    std::vector<T> y = x[0];
+    std::vector<T> y = x[0], want(n);
+    const std::array<Term, 2> apart = {Term{T(1), x[0].data()}, Term{T(2), x[1].data()}};
     const std::array<Term, 2> in_place = {Term{T(1), y.data()}, Term{T(2), x[1].data()}};
+    kernels::naive::linear_combination<T, Term>(apart, T(0), want.data(), count);
     kernels::linear_combination<T>(aulos::Threads::serial(), in_place, T(0), y.data(), count);
-    for (std::size_t i = 0; i < n; ++i)
-      ASSERT_NEAR(static_cast<double>(y[i]), static_cast<double>(x[0][i]) + 2 * static_cast<double>(x[1][i]), 16 * eps);
+    for (std::size_t i = 0; i < n; ++i) ASSERT_NEAR(y[i], want[i], 16 * eps);
   }
 }
 
