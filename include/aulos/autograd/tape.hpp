@@ -182,7 +182,7 @@ class GradTape {
 
   // The same, out of the tape's hands where nobody will ask for it again, so that the rule may write into it.
   template <Real T>
-  AnyTensor<T> take_gradient(const Ghost<T>& y) {
+  [[gnu::noinline]] AnyTensor<T> take_gradient(const Ghost<T>& y) {
     AnyTensor<T> gradient = this->gradient(y);
     if (!gradient.empty() && slot_of(y.node).keep == Keep::no) slot_of(y.node).gradient = BufferReference();
     return gradient;
@@ -190,7 +190,7 @@ class GradTape {
 
   // ... and what it hands over: dx is adopted when it is the first gradient of the whole of x, else added.
   template <Real T>
-  void give(const Ghost<T>& x, AnyTensor<T> dx) {
+  [[gnu::noinline]] void give(const Ghost<T>& x, AnyTensor<T> dx) {
     if (!x || dx.empty()) return;
     Slot& slot = slot_of(x.node);
     const bool whole = x.offset == 0 && x.dims.dense() && bytes_of(dx) == slot.used;
@@ -212,7 +212,7 @@ class GradTape {
 
   // The gradient of x as a place that a kernel adds to, made zero where there was none.
   template <Real T>
-  AnyTensor<T> into(const Ghost<T>& x) {
+  [[gnu::noinline]] AnyTensor<T> into(const Ghost<T>& x) {
     Slot& slot = slot_of(x.node);
     if (!slot.gradient) {
       const Index count = static_cast<Index>(slot.bytes / sizeof(T));
@@ -243,7 +243,7 @@ class GradTape {
   }
 
   template <Real T>
-  Ghost<T> ghost_of_round(const AnyTensor<T>& x) const {
+  [[gnu::noinline]] Ghost<T> ghost_of_round(const AnyTensor<T>& x) const {
     if (x.empty()) return {};
     Node node = x.node();
     if (node == 0 && x.buffer()->pool == nullptr && x.buffer()->trainable) node = parameter_node(x.buffer());
@@ -272,7 +272,7 @@ class GradTape {
     finished_ = false;
   }
 
-  Node new_node(std::size_t bytes, std::size_t used, Keep keep) {
+  [[gnu::noinline]] Node new_node(std::size_t bytes, std::size_t used, Keep keep) {
     begin_round();
     nodes_.push_back({bytes, used, keep, {}});
     return first_node_ + nodes_.size() - 1;

@@ -23,6 +23,16 @@ concept Real = std::is_same_v<T, float> || std::is_same_v<T, double>;
 // The number under which a tape knows a tensor and all its views; 0 is none. Numbers are never used twice.
 using Node = std::uint64_t;
 
+namespace detail {
+
+// Out of line: every kernel's call asks for elements.
+[[noreturn, gnu::noinline, gnu::cold]] inline void refuse_elements(const Dims& dims, bool planned) {
+  if (planned) throw Error("a planned tensor " + to_string(dims) + " has no elements");
+  throw Error("a parameter " + to_string(dims) + " has no values yet: load or initialise the model first");
+}
+
+}  // namespace detail
+
 template <Element T>
 class AnyTensor {
  public:
@@ -85,10 +95,9 @@ class AnyTensor {
 
  private:
   T* checked() const {
-    if (buffer_ && buffer_->pool != nullptr && buffer_->pool->dry())
-      throw Error("a planned tensor " + to_string(dims_) + " has no elements");
-    if (buffer_ && !buffer_->ready)
-      throw Error("a parameter " + to_string(dims_) + " has no values yet: load or initialise the model first");
+    if (buffer_ && (!buffer_->ready || (buffer_->pool != nullptr && buffer_->pool->dry()))) [[unlikely]] {
+      detail::refuse_elements(dims_, buffer_->pool != nullptr && buffer_->pool->dry());
+    }
     return data_;
   }
 

@@ -137,7 +137,7 @@ class Context {
   }
 
   template <Element T>
-  AnyTensor<T> empty_any(const Dims& extents) {
+  [[gnu::noinline]] AnyTensor<T> empty_any(const Dims& extents) {
     check_thread();
     Dims dims = extents;
     dims.make_dense();

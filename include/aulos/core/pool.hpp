@@ -108,7 +108,7 @@ class Pool {
   }
 
   // Called when the last reference is gone.
-  void give(Buffer* block) noexcept {
+  [[gnu::noinline]] void give(Buffer* block) noexcept {
     use_.live -= block->bytes;
     poison(block);
     block->free = true;

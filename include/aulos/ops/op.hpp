@@ -76,10 +76,9 @@ class Op {
   bool recording() const noexcept { return tape_ != nullptr; }
 
   // Throws ShapeError "scope: op: message()" unless the condition holds.
-  template <class Message>
-  void require(bool condition, Message&& message) const {
+  void require(bool condition, FunctionRef<std::string()> message) const {
     if (!condition) [[unlikely]]
-      throw ShapeError(where() + std::string(message()));
+      refuse(message);
   }
 
   // A fresh tensor: of these extents, or of another tensor's.
@@ -101,7 +100,7 @@ class Op {
 
   // x, or a dense copy of it, which the profile shows. The copy is no node of the tape: take ghosts from x.
   template <Element T>
-  AnyTensor<T> dense(const AnyTensor<T>& x) const {
+  [[gnu::noinline]] AnyTensor<T> dense(const AnyTensor<T>& x) const {
     if (x.empty() || x.dims().dense()) return x;
     AnyTensor<T> y = context_->empty_any<T>(x.dims());
     context_->run("copy", {.bytes = 2.0 * sizeof(T) * static_cast<double>(x.count())},
@@ -167,8 +166,12 @@ class Op {
     if (context_ == nullptr && !x.empty()) context_ = x.context();
   }
 
+  [[noreturn, gnu::noinline, gnu::cold]] void refuse(FunctionRef<std::string()> message) const {
+    throw ShapeError(where() + message());
+  }
+
   template <class T>
-  void check_present(const Named<T>& argument) const {
+  [[gnu::noinline]] void check_present(const Named<T>& argument) const {
     if (!argument.optional && argument.tensor.empty()) [[unlikely]]
       throw ShapeError(where() + argument.name + " is empty (moved from?)");
     if (!argument.tensor.empty() && !argument.tensor.buffer()->ready && context_ != nullptr && !context_->dry())
@@ -177,13 +180,13 @@ class Op {
                   " has no values yet: load or initialise the model first");
   }
 
-  void begin() const {
+  [[gnu::noinline]] void begin() const {
     if (context_ == nullptr) [[unlikely]]
       throw Error(std::string(name_) + ": no argument belongs to a Context (or its Context is gone)");
   }
 
   template <class T>
-  void note(const Named<T>& argument) {
+  [[gnu::noinline]] void note(const Named<T>& argument) {
     if (tape_ == nullptr) {
       GradTape* tape = context_->tape();
       if (tape != nullptr && tape->recording() && wants_gradient(*tape, argument.tensor)) tape_ = tape;
