@@ -29,6 +29,8 @@ using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMa
 using Map = Eigen::Map<Matrix>;
 using ConstMap = Eigen::Map<const Matrix>;
 
+using Floats = std::vector<float, Eigen::aligned_allocator<float>>;  // aligned as tensors are
+
 double median(std::vector<double> x) {
   std::nth_element(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(x.size() / 2), x.end());
   return x[x.size() / 2];
@@ -62,8 +64,8 @@ double fma_rate() {
   return 2.0 * 12 * steps * static_cast<double>(aulos::simd::lanes<float>) / time;
 }
 
-std::vector<float> fill(Index count, std::uint32_t seed) {
-  std::vector<float> x(static_cast<std::size_t>(count));
+Floats fill(Index count, std::uint32_t seed) {
+  Floats x(static_cast<std::size_t>(count));
   for (float& v : x) {
     seed = seed * 1664525u + 1013904223u;
     v = static_cast<float>(seed >> 8) * 0x1p-22f - 2.0f;
@@ -83,7 +85,7 @@ struct Case {
 // Heads one after another, so that Eigen gets dense matrices.
 struct Data {
   Case c;
-  std::vector<float> q, k, v, dout, out, lse, dq, dk, dv;
+  Floats q, k, v, dout, out, lse, dq, dk, dv;
 
   explicit Data(const Case& of)
       : c(of),
@@ -162,7 +164,7 @@ struct Data {
   }
 };
 
-double largest_difference(const std::vector<float>& x, const std::vector<float>& y) {
+double largest_difference(const Floats& x, const Floats& y) {
   double worst = 0;
   for (std::size_t i = 0; i < x.size(); ++i) {
     const double error = std::abs(static_cast<double>(x[i]) - static_cast<double>(y[i]));

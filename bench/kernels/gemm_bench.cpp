@@ -27,6 +27,8 @@ using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMa
 
 enum class Weight { rows, f32_panels, bf16_panels };
 
+using Floats = std::vector<float, Eigen::aligned_allocator<float>>;  // aligned as tensors are
+
 double median(std::vector<double> x) {
   std::nth_element(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(x.size() / 2), x.end());
   return x[x.size() / 2];
@@ -61,8 +63,8 @@ double fma_rate() {
   return 2.0 * 12 * steps * static_cast<double>(aulos::simd::lanes<float>) / time;
 }
 
-std::vector<float> fill(Index count, std::uint32_t seed) {
-  std::vector<float> x(static_cast<std::size_t>(count));
+Floats fill(Index count, std::uint32_t seed) {
+  Floats x(static_cast<std::size_t>(count));
   for (float& v : x) {
     seed = seed * 1664525u + 1013904223u;
     v = static_cast<float>(seed >> 8) * 0x1p-23f - 1.0f;
@@ -93,7 +95,7 @@ void side_by_side(benchmark::State& state, double flops, Index threads, const Ou
 // y = x W^T + bias, as of a linear layer.
 void linear(benchmark::State& state, Index m, Index k, Index n, Weight kind, int thread_count) {
   const auto x = fill(m * k, 1), w = fill(n * k, 2), bias = fill(n, 3);
-  std::vector<float> y(static_cast<std::size_t>(m * n)), y_eigen(y);
+  Floats y(static_cast<std::size_t>(m * n)), y_eigen(y);
   aulos::ThreadTeam team(thread_count);
   kernels::WeightView<float> weight{.rows = w.data(), .ldw = k};
   std::vector<std::byte> storage;
@@ -133,7 +135,7 @@ void linear(benchmark::State& state, Index m, Index k, Index n, Weight kind, int
 // C = A B with op(A) and op(B) as in the gradients of a linear layer.
 void product(benchmark::State& state, Index m, Index k, Index n, bool a_transposed, bool b_transposed) {
   const auto a = fill(m * k, 1), b = fill(n * k, 2);
-  std::vector<float> c(static_cast<std::size_t>(m * n)), c_eigen(c);
+  Floats c(static_cast<std::size_t>(m * n)), c_eigen(c);
   using View = kernels::MatrixView<const float>;
   const View va = a_transposed ? View{a.data(), k, m, m, 1}.transposed() : View{a.data(), m, k, k, 1};
   const View vb = b_transposed ? View{b.data(), n, k, k, 1}.transposed() : View{b.data(), k, n, n, 1};

@@ -15,6 +15,7 @@
 #include "aulos/core/config.hpp"
 #include "aulos/core/context.hpp"
 #include "aulos/core/error.hpp"
+#include "aulos/core/text.hpp"
 #include "aulos/io/json.hpp"
 #include "aulos/io/safetensors.hpp"
 #include "aulos/nn/load.hpp"
@@ -144,8 +145,7 @@ class Case {
   template <int Rank>
   static Shape<Rank> shape_of(const io::TensorInfo& info) {
     if (info.shape.size() != static_cast<std::size_t>(Rank))
-      throw ShapeError("case: " + std::string(info.name) + " has " + std::to_string(info.shape.size()) +
-                       " axes, expected " + std::to_string(Rank));
+      throw ShapeError(concat_text({"case: ", info.name, " has ", info.shape.size(), " axes, expected ", Rank}));
     Shape<Rank> shape{};
     for (int axis = 0; axis < Rank; ++axis) shape[axis] = info.shape[static_cast<std::size_t>(axis)];
     return shape;
@@ -202,7 +202,7 @@ class Registry {
   // Throws Error when the system is known already.
   void add(std::string system, Factory factory) {
     if (!factories_.emplace(system, std::move(factory)).second)
-      throw Error("registry: system " + system + " is registered twice");
+      throw Error(concat_text({"registry: system ", system, " is registered twice"}));
   }
 
   // Null for a system that nobody registered.

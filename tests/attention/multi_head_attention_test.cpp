@@ -58,6 +58,16 @@ TEST(MultiHeadAttention, AddToIsTheGatedResidual) {
   }
 }
 
+TEST(MultiHeadAttention, AddCrossToIsTheGatedResidual) {
+  Context context({.threads = 1});
+  const auto m = make<float>(12, 10, {.heads = 2, .width = 6});
+  const auto x = naive::random<float, 3>(context, Shape<3>{2, 6, 12}, 2);
+  const auto other = naive::random<float, 3>(context, Shape<3>{2, 3, 10}, 3);
+  Tensor<float, 3> residual = naive::random<float, 3>(context, Shape<3>{2, 6, 12}, 4);
+  const naive::Tokens before(residual), f(m.cross(x, other));
+  naive::expect_near(m.add_cross_to(x, other, {}, std::move(residual)), naive::gated(before, {}, f), 2e-6);
+}
+
 TEST(MultiHeadAttention, ParametersAndNames) {
   auto m =
       make<float, PerHead<RmsNorm<float>>>(12, 10, {.heads = 4, .width = 6, .groups = 2}, {RmsNorm<float>(6, 1e-6)});

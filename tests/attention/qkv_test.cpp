@@ -147,4 +147,35 @@ TEST(QkvErrors, FusedHasNoGroups) {
   }
 }
 
+TEST(Qkv, FusedGivesKeysOnly) {
+  Context context({.threads = 1});
+  FusedQkv<float> fused(channels, {heads, width});
+  naive::randomise(fused, 1);
+  const auto x = naive::random<float, 3>(context, Shape<3>{2, 5, channels}, 9);
+  const QueryKeyValue<float> all = fused(x), keys = fused.keys_only(x);
+  EXPECT_TRUE(keys.q.empty());
+  EXPECT_EQ(naive::values(keys.k), naive::values(all.k));
+  EXPECT_EQ(naive::values(keys.v), naive::values(all.v));
+}
+
+TEST(Qkv, FusedKvReadsAnotherSequence) {
+  Context context({.threads = 1});
+  for (const Index groups : {0, 1}) {
+    FusedKv<float> cross(channels, 7, {heads, width, groups});
+    naive::randomise(cross, 1);
+    const Index inner = (groups == 0 ? heads : groups) * width;
+    const auto x = naive::random<float, 3>(context, Shape<3>{2, 5, channels}, 9);
+    const auto y = naive::random<float, 3>(context, Shape<3>{2, 3, 7}, 10);
+    const QueryKeyValue<float> qkv = cross.cross(x, y);
+    naive::expect_near(merged(qkv.q), naive::linear(naive::Tokens(x), cross.q), 1e-6);
+    const naive::Tokens rows = naive::linear(naive::Tokens(y), cross.kv);
+    EXPECT_EQ(qkv.k.shape(), (Shape<4>{2, 3, inner / width, width}));
+    for (Index n = 0; n < 3; ++n)
+      for (Index c = 0; c < inner; ++c) {
+        EXPECT_NEAR(qkv.k(1, n, c / width, c % width), rows.at(1, n, c), 1e-5);
+        EXPECT_NEAR(qkv.v(1, n, c / width, c % width), rows.at(1, n, inner + c), 1e-5);
+      }
+  }
+}
+
 }  // namespace

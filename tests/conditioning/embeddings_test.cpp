@@ -32,6 +32,38 @@ TEST(VectorEmbeddings, TwoLinearsAndASilu) {
   EXPECT_EQ(e(context.empty<float, 2>(Shape<2>{0, 7})).shape(), (Shape<2>{0, 4}));
 }
 
+TEST(VectorEmbeddings, NamesInUse) {
+  const auto names = [](EmbeddingNames called) {
+    VectorEmbedding<float> e(7, 4, called);
+    std::string all;
+    aulos::nn::for_each_parameter(e, [&](const auto& p) { all += p.name + " "; });
+    return all;
+  };
+  EXPECT_EQ(names({}), "linear_1.weight linear_1.bias linear_2.weight linear_2.bias ");
+  EXPECT_EQ(names(mlp_names), "mlp.0.weight mlp.0.bias mlp.2.weight mlp.2.bias ");
+  EXPECT_EQ(names(sequential_names), "0.weight 0.bias 2.weight 2.bias ");
+  EXPECT_EQ(names(in_out_names), "in_layer.weight in_layer.bias out_layer.weight out_layer.bias ");
+  EXPECT_EQ(names(out_net_names), "out_net.0.weight out_net.0.bias out_net.2.weight out_net.2.bias ");
+}
+
+TEST(TimestepEmbeddings, OfTimesPerSampleAndPerToken) {
+  Context context({.threads = 1});
+  TimestepEmbedding<float> e(4, {.width = 6}, 8, mlp_names);
+  naive::randomise(e, 1);
+  const float times[] = {0, 0.25f, 1, 2, 0.5f, 3};
+  const auto all = e(context.from(Shape<2>{2, 3}, times));
+  naive::Tokens waves(2, 3, 6);
+  for (Index k = 0; k < 6; ++k)
+    for (Index i = 0; i < 3; ++i) {
+      const double angle = 8 * static_cast<double>(times[k]) * std::pow(10000.0, -static_cast<double>(i) / 3);
+      waves.at(k / 3, k % 3, i) = std::cos(angle);
+      waves.at(k / 3, k % 3, 3 + i) = std::sin(angle);
+    }
+  naive::expect_near(all, written_out(e.mlp, waves), 4e-6);
+  const auto first = e(context.from(Shape<1>{3}, times));
+  EXPECT_EQ(naive::values(first), naive::values(all.slice(0, 0, 1)));
+}
+
 TEST(TimestepTextEmbeddings, SumOfTimeAndText) {
   Context context({.threads = 1});
   TimestepTextEmbedding<float> e(5, 4, {.width = 6});

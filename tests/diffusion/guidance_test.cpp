@@ -98,6 +98,26 @@ TYPED_TEST(Guidance, ModelGuidanceTargetDropsSamples) {
   }
 }
 
+TYPED_TEST(Guidance, HalvesAreGuidedInTheirFirstChannels) {
+  using T = TypeParam;
+  const auto both = this->context_.template normal<T>(Shape<3>{4, 3, 5});
+  for (const Index guided : {0, 2, 3}) {
+    const auto y = guide_halves(both, 2.5, guided);
+    ASSERT_EQ(y.shape(), both.shape());
+    for (Index b = 0; b < 4; ++b)
+      for (Index c = 0; c < 3; ++c)
+        for (Index i = 0; i < 5; ++i) {
+          const double conditional = static_cast<double>(both(b % 2, c, i)),
+                       none = static_cast<double>(both(b % 2 + 2, c, i));
+          const double want = c < guided ? none + 2.5 * (conditional - none) : static_cast<double>(both(b, c, i));
+          EXPECT_NEAR(static_cast<double>(y(b, c, i)), want,
+                      20 * static_cast<double>(std::numeric_limits<T>::epsilon()));
+        }
+  }
+  EXPECT_THROW(guide_halves(both, 2, 4), aulos::ShapeError);
+  EXPECT_THROW(guide_halves(both.slice(0, 0, 3), 2, 1), aulos::ShapeError);
+}
+
 TYPED_TEST(Guidance, EmptyBatches) {
   const auto none = this->context_.template empty<TypeParam>(Shape<3>{0, 3, 5});
   EXPECT_EQ(classifier_free_guidance(none, none, 2).count(), 0);

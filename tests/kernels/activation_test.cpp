@@ -29,6 +29,7 @@ void for_each_activation(Visit visit) {
   visit(simd::Gelu{}, 0.0);
   visit(simd::GeluTanh{}, 0.0);
   visit(simd::Softplus{}, 0.0);
+  visit(simd::EluPlusOne{}, 0.0);
   visit(simd::Exp{}, 0.0);
   visit(simd::Log{}, 5.5);  // positive numbers only
   visit(simd::Sqrt{}, 5.5);

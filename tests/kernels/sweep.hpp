@@ -104,7 +104,7 @@ void expect_close(const Matrix<T>& got, Want want, double tolerance) {
       if (std::isfinite(w)) largest = std::max(largest, std::fabs(w));
     }
   }
-  const double bound = tolerance * std::numeric_limits<T>::epsilon() * largest;
+  const double bound = tolerance * static_cast<double>(std::numeric_limits<T>::epsilon()) * largest;
   for (Index r = 0; r < got.rows(); ++r) {
     for (Index c = 0; c < got.columns(); ++c) {
       const double g = static_cast<double>(got.at(r, c)), w = static_cast<double>(want(r, c));

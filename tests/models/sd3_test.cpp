@@ -67,8 +67,8 @@ TEST(SD3Block, WithoutModulationIsTheIdentity) {
   const Streams in(context);
   for (const bool dual : {false, true}) {
     auto block = random_block(false, dual);
-    clear(block.norm1);
-    clear(block.norm1_context);
+    clear(block.joint.norm1);
+    clear(block.joint.norm1_context);
     const auto out = block({in.image, in.text}, in.c);
     EXPECT_EQ(values(out[0]), values(in.image));
     EXPECT_EQ(values(out[1]), values(in.text));
@@ -93,8 +93,8 @@ TEST(SD3Block, TheLastOneLeavesTheTextAsItIs) {
   Context context({.threads = 1});
   const Streams in(context);
   const auto block = random_block(true, false);
-  EXPECT_TRUE(block.block.sides[1].to_out.empty());
-  EXPECT_TRUE(block.block.sides[1].ff.empty());
+  EXPECT_TRUE(block.joint.block.sides[1].to_out.empty());
+  EXPECT_TRUE(block.joint.block.sides[1].ff.empty());
   const auto out = block({in.image, in.text}, in.c);
   EXPECT_EQ(values(out[1]), values(in.text));
   EXPECT_NE(values(out[0]), values(in.image));
@@ -105,7 +105,7 @@ TEST(SD3Block, TheLastOnesTextQueriesHaveNoInfluence) {
   auto model = random_sd3(small_sd35());
   const SD3Inputs inputs(context, model.config, 2);
   const Floats before = values(inputs.run(context, model));
-  auto& last = model.transformer_blocks.back().block.sides[1].qkv;
+  auto& last = model.transformer_blocks.back().joint.block.sides[1].qkv;
   aulos::GradTape tape(context);
   const auto y = inputs.run(context, model);
   const aulos::Seed<float> seed{y.any(), context.full<float>(y.shape(), 1).any()};
@@ -123,8 +123,8 @@ TEST(SD3Block, TheLastOnesTextQueriesHaveNoInfluence) {
 TEST(SD3Block, EqualStreamsAreOneSequence) {
   Context context({.threads = 1});
   auto block = random_block(false, false);
-  block.block.sides[1] = block.block.sides[0];
-  block.norm1_context = block.norm1;
+  block.joint.block.sides[1] = block.joint.block.sides[0];
+  block.joint.norm1_context = block.joint.norm1;
   const Streams in(context);
   const auto out = block({in.image, in.text}, in.c);
   const auto together = concat(std::array{in.image, in.text}, 1);
@@ -139,10 +139,10 @@ TEST(SD3Block, ModulationRowsStandInTheOrderOfThePaper) {
   const Streams in(context, 1);
   const auto with = [&](Index row, float value, Index gate) {
     auto block = random_block(false, true);
-    clear(block.norm1);
-    clear(block.norm1_context);
+    clear(block.joint.norm1);
+    clear(block.joint.norm1_context);
     const auto set = [&](Index which, float to) {
-      for (Index k = 0; k < 64; ++k) block.norm1.bias.data()[which * 64 + k] = to;
+      for (Index k = 0; k < 64; ++k) block.joint.norm1.bias.data()[which * 64 + k] = to;
     };
     set(gate, 1);
     if (row != gate) set(row, value);

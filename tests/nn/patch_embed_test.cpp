@@ -85,12 +85,12 @@ TEST(PatchEmbed, IsAConvolutionPlusPositions) {
   const auto x = context.normal<double>(Shape<4>{2, 3, 4, 6});  // 2 by 3 patches: the centre begins at (1, 1)
   const auto y = embed(x);
   ASSERT_EQ(y.shape(), (Shape<3>{2, 6, 8}));
-  const double* w = embed.weight.rows().data();
+  const double* w = embed.proj.weight.rows().data();
   for (Index b = 0; b < 2; ++b) {
     for (Index r = 0; r < 2; ++r) {
       for (Index c = 0; c < 3; ++c) {
         for (Index o = 0; o < 8; ++o) {
-          double sum = embed.bias.data()[o] + embed.pos_embed.data()[((1 + r) * 5 + 1 + c) * 8 + o];
+          double sum = embed.proj.bias.data()[o] + embed.pos_embed.data()[((1 + r) * 5 + 1 + c) * 8 + o];
           for (Index i = 0; i < 3; ++i)
             for (Index p = 0; p < 2; ++p)
               for (Index q = 0; q < 2; ++q) sum += w[((o * 3 + i) * 2 + p) * 2 + q] * x(b, i, 2 * r + p, 2 * c + q);
@@ -105,7 +105,7 @@ TEST(PatchEmbed, IsAConvolutionPlusPositions) {
 TEST(PatchEmbed, TheTableIsADerivedBufferAndFrozen) {
   PatchEmbed<float> embed(3, 8, 2, 5);
   EXPECT_FALSE(embed.pos_embed.trainable());
-  EXPECT_TRUE(embed.bias.trainable());
+  EXPECT_TRUE(embed.proj.bias.trainable());
   EXPECT_EQ(aulos::nn::parameter_count(embed), 8 * 3 * 2 * 2 + 8);
   std::vector<std::string> names;
   aulos::nn::for_each_parameter(embed, [&](const auto& p) {
@@ -116,6 +116,21 @@ TEST(PatchEmbed, TheTableIsADerivedBufferAndFrozen) {
   const PatchEmbed<float> copy = embed;
   EXPECT_EQ(copy, embed);
   EXPECT_FALSE(copy.pos_embed.trainable());
+}
+
+TEST(PatchProjection, IsTheEmbeddingWithoutPositions) {
+  Context context({.threads = 1});
+  PatchEmbed<double> embed(3, 8, 2, 5);
+  aulos::Random random(1);
+  aulos::nn::initialise_normal(embed, random, 1);
+  for (Index i = 0; i < embed.pos_embed.count(); ++i) embed.pos_embed.data()[i] = 0;
+  const auto x = context.normal<double>(Shape<4>{2, 3, 4, 6});
+  const auto a = embed(x), b = embed.proj(x);
+  for (Index i = 0; i < a.count(); ++i) EXPECT_EQ(a.data()[i], b.data()[i]);
+  aulos::nn::PatchProjection<double> bare(3, 8, 2, aulos::nn::Bias::no);
+  EXPECT_EQ(aulos::nn::parameter_count(bare), 8 * 3 * 2 * 2);
+  bare.weight = embed.proj.weight;
+  EXPECT_NEAR(bare(x)(1, 2, 3), b(1, 2, 3) - embed.proj.bias.data()[3], 1e-14);
 }
 
 }  // namespace

@@ -13,9 +13,10 @@ using aulos::Activation;
 constexpr float infinity = std::numeric_limits<float>::infinity();
 constexpr float nan_value = std::numeric_limits<float>::quiet_NaN();
 
-constexpr Activation all[] = {Activation::identity, Activation::relu,    Activation::gelu, Activation::gelu_tanh,
-                              Activation::silu,     Activation::sigmoid, Activation::tanh, Activation::softplus,
-                              Activation::exp,      Activation::log,     Activation::sqrt, Activation::rsqrt};
+constexpr Activation all[] = {Activation::identity,     Activation::relu,    Activation::gelu, Activation::gelu_tanh,
+                              Activation::silu,         Activation::sigmoid, Activation::tanh, Activation::softplus,
+                              Activation::elu_plus_one, Activation::exp,     Activation::log,  Activation::sqrt,
+                              Activation::rsqrt};
 
 double expected(Activation activation, double x) {
   double y = 0;

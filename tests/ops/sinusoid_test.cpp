@@ -53,6 +53,35 @@ TEST(SinusoidOp, ClosedFormInDouble) {
   }
 }
 
+TEST(SinusoidOp, InterleavedIsAPermutation) {
+  for (const Index width : {2, 6, 7}) {
+    Context context;
+    const auto t = of<double>(context, Shape<1>{3}, {0, 1.5, 20});
+    const auto apart = sinusoid(t, {.width = width, .order = SinusoidOrder::sin_first});
+    const auto turns = sinusoid(t, {.width = width, .order = SinusoidOrder::interleaved});
+    const Index half = width / 2;
+    for (Index b = 0; b < 3; ++b) {
+      for (Index i = 0; i < half; ++i) {
+        EXPECT_EQ(turns(b, 2 * i), apart(b, i));
+        EXPECT_EQ(turns(b, 2 * i + 1), apart(b, half + i));
+      }
+      if (width % 2 == 1) {
+        EXPECT_EQ(turns(b, width - 1), 0.0);
+      }
+    }
+  }
+}
+
+// In double, then rounded: what the op gives for the same time in double.
+TEST(SinusoidOp, PrecisionOfTheAngles) {
+  Context context;
+  const SinusoidOptions options{.width = 32, .scale = 3, .precision = aulos::SinusoidPrecision::float64};
+  const auto rounded = values(sinusoid(of<float>(context, Shape<1>{2}, {999.75f, 12}), options));
+  const auto exact = values(sinusoid(of<double>(context, Shape<1>{2}, {999.75, 12}), options));
+  for (std::size_t i = 0; i < exact.size(); ++i) EXPECT_EQ(rounded[i], static_cast<float>(exact[i]));
+  EXPECT_NE(rounded, values(sinusoid(of<float>(context, Shape<1>{2}, {999.75f, 12}), {.width = 32, .scale = 3})));
+}
+
 TEST(SinusoidOp, ScaleAndFractions) {
   Context context;
   const auto at = [&](float t, double scale) {

@@ -48,6 +48,9 @@ void for_each_activation(Visit visit) {
       "softplus", simd::Softplus{}, [](W x) { return x > 20 ? x : std::log1p(std::exp(x)); },
       [=](W x) { return x > 20 ? W(1) : sigmoid(x); });
   visit(
+      "elu_plus_one", simd::EluPlusOne{}, [](W x) { return x > 0 ? x + 1 : std::exp(x); },
+      [](W x) { return x > 0 ? W(1) : std::exp(x); });
+  visit(
       "exp", simd::Exp{}, [](W x) { return std::exp(x); }, [](W x) { return std::exp(x); });
   visit(
       "square", simd::Square{}, [](W x) { return x * x; }, [](W x) { return 2 * x; });
@@ -118,6 +121,7 @@ TYPED_TEST(Activations, LargeArgumentsAreAsInPyTorch) {
     EXPECT_EQ(simd::gelu(x), x) << x;
     EXPECT_EQ(simd::gelu_tanh(x), x) << x;
     EXPECT_EQ(simd::Softplus{}(x), x) << x;
+    EXPECT_EQ(simd::EluPlusOne{}(x), x + 1) << x;
   }
   for (const T x : {T(-1e4), T(-1e30)}) {
     EXPECT_EQ(simd::sigmoid(x), T(0)) << x;
@@ -125,6 +129,7 @@ TYPED_TEST(Activations, LargeArgumentsAreAsInPyTorch) {
     EXPECT_EQ(simd::gelu(x), T(0)) << x;
     EXPECT_EQ(simd::gelu_tanh(x), T(0)) << x;
     EXPECT_EQ(simd::Softplus{}(x), T(0)) << x;
+    EXPECT_EQ(simd::EluPlusOne{}(x), T(0)) << x;
   }
   EXPECT_EQ(simd::gelu(T(40)), T(40));
   EXPECT_EQ(simd::gelu(T(-40)), T(0));
@@ -156,6 +161,7 @@ TYPED_TEST(Activations, DerivativesEndInTheirLimits) {
     ramp(simd::Gelu{});
     ramp(simd::GeluTanh{});
     ramp(simd::Softplus{});
+    ramp(simd::EluPlusOne{});
   }
   EXPECT_EQ(simd::Relu{}.derivative(T(0)), T(0));
   EXPECT_EQ(simd::Abs{}.derivative(T(0)), T(0));

@@ -18,7 +18,8 @@ using aulos::nn::LayerNorm;
 using aulos::nn::Linear;
 using aulos::nn::RmsNorm;
 
-static_assert(Residual<Gated> && Residual<SandwichTanh<RmsNorm<float>>> && Residual<FromInput> && !Residual<int>);
+static_assert(Residual<Gated> && Residual<SandwichTanh<RmsNorm<float>>> && Residual<FromInput> &&
+              Residual<LayerScale<float>> && !Residual<int>);
 
 constexpr Index channels = 6;
 const Shape<3> shape{2, 3, channels};
@@ -47,6 +48,25 @@ TEST(Residuals, GatedAddsToTheStream) {
   for (const Tensor<float, 3>& gate : p.gates())
     naive::expect_near(Gated()(p.f, p.h, gate, p.copy(), p.input),
                        naive::gated(naive::Tokens(p.x), naive::Tokens(gate), p.f_of_h), 1e-6);
+}
+
+TEST(Residuals, LayerScaleMultipliesEachChannel) {
+  Problem p;
+  LayerScale<float> rule(channels);
+  naive::randomise(rule, 9);
+  for (const Tensor<float, 3>& gate : p.gates()) {
+    naive::Tokens factor = gate.empty() ? naive::Tokens(2, 1, channels) : naive::Tokens(gate);
+    for (Index b = 0; b < 2; ++b)
+      for (Index n = 0; n < factor.count; ++n)
+        for (Index c = 0; c < channels; ++c) {
+          const double gamma = static_cast<double>(rule.gamma.data()[c]);
+          factor.at(b, n, c) = gate.empty() ? gamma : gamma * factor.at(b, n, c);
+        }
+    naive::expect_near(rule(p.f, p.h, gate, p.copy(), p.input), naive::gated(naive::Tokens(p.x), factor, p.f_of_h),
+                       1e-6);
+    EXPECT_EQ(naive::values(LayerScale<float>()(p.f, p.h, gate, p.copy(), p.input)),
+              naive::values(Gated()(p.f, p.h, gate, p.copy(), p.input)));
+  }
 }
 
 TEST(Residuals, FromInputAddsToWhatTheBlockReceived) {

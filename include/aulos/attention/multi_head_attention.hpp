@@ -13,7 +13,8 @@
 namespace aulos::inline AULOS_ISA::attention {
 
 // out(mix(norm_q(Q x), norm_k(K y), V y)) with heads split: queries from x, keys and values from y (x itself for
-// self-attention). The projection is SeparateQkv or FusedQkv.
+// self-attention). The projection is SeparateQkv or FusedQkv;
+// for cross-attention alone FusedKv.
 template <Real T, class Projection = SeparateQkv<T>, class Mixing = Softmax>
 struct MultiHeadAttention {
   using value_type = T;
@@ -35,6 +36,11 @@ struct MultiHeadAttention {
   template <class... Rules>
   Tensor<T, 3> cross(const Tensor<T, 3>& x, const Tensor<T, 3>& y, const Rules&... rules) const {
     return to_out(mixed(projection.cross(x, y), rules...));
+  }
+  // residual + gate * cross(x, y), in one pass.
+  Tensor<T, 3> add_cross_to(const Tensor<T, 3>& x, const Tensor<T, 3>& y, const Tensor<T, 3>& gate,
+                            Tensor<T, 3>&& residual) const {
+    return to_out.add_to(mixed(projection.cross(x, y)), gate, std::move(residual));
   }
 
   void visit(auto&& v) {

@@ -1,6 +1,7 @@
 // Projections to queries, keys and values.
 #pragma once
 
+#include <concepts>
 #include <string>
 #include <utility>
 
@@ -99,12 +100,57 @@ struct FusedQkv {
     out.v = part(2);
     return out;
   }
+  // Keys and values only. The product gives the queries as well; they are dropped.
+  QueryKeyValue<T> keys_only(const Tensor<T, 3>& x) const {
+    QueryKeyValue<T> out = (*this)(x);
+    out.q = {};
+    return out;
+  }
 
   void visit(auto&& v) {
     v("qkv", qkv);
     v("norm_q", norm_q);
     v("norm_k", norm_k);
   }
+};
+
+// Cross-attention with keys and values from one linear: `q` of the queries' side, `kv` (rows k, v) of the side that is
+// read.
+template <Real T>
+struct FusedKv {
+  using value_type = T;
+
+  nn::Linear<T> q, kv;
+  HeadShape shape;
+
+  FusedKv() = default;
+  FusedKv(Index query_channels, Index key_channels, const HeadShape& heads, nn::Bias bias = nn::Bias::yes)
+      : q(query_channels, heads.heads * heads.width, bias), shape(heads) {
+    if (shape.groups == 0) shape.groups = shape.heads;
+    kv = nn::Linear<T>(key_channels, 2 * shape.groups * shape.width, bias);
+  }
+
+  QueryKeyValue<T> cross(const Tensor<T, 3>& x, const Tensor<T, 3>& y) const {
+    const Tensor<T, 3> rows = kv(y);
+    const Index c = shape.groups * shape.width;
+    QueryKeyValue<T> out;
+    out.q = q(x).split_last(shape.heads);
+    out.k = rows.slice(2, 0, c).split_last(shape.groups);
+    out.v = rows.slice(2, c, 2 * c).split_last(shape.groups);
+    return out;
+  }
+
+  void visit(auto&& v) {
+    v("q", q);
+    v("kv", kv);
+  }
+};
+
+// A projection of one sequence to its queries, keys and values, or to the last two.
+template <class P, class T>
+concept Projection = requires(const P& projection, const Tensor<T, 3>& x) {
+  { projection(x) } -> std::same_as<QueryKeyValue<T>>;
+  { projection.keys_only(x) } -> std::same_as<QueryKeyValue<T>>;
 };
 
 }  // namespace aulos::inline AULOS_ISA::attention

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <span>
-#include <sstream>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -18,7 +18,9 @@
 #include "aulos/core/error.hpp"
 #include "aulos/core/function_ref.hpp"
 #include "aulos/core/parameter.hpp"
+#include "aulos/core/span.hpp"
 #include "aulos/core/tensor.hpp"
+#include "aulos/core/text.hpp"
 
 namespace aulos::inline AULOS_ISA {
 
@@ -55,12 +57,14 @@ struct GradcheckResult {
 };
 
 inline std::string to_string(const GradcheckResult& result) {
-  std::ostringstream text;
-  text.precision(10);
-  text << "gradcheck " << (result.passed ? "passed" : "failed") << ": relative error " << result.error << " of "
-       << result.argument << ", worst at " << result.entry << ": analytic " << result.analytic << ", numeric "
-       << result.numeric;
-  return text.str();
+  const auto number = [](double value) {
+    char digits[32];
+    return std::string(digits,
+                       std::to_chars(digits, digits + sizeof digits, value, std::chars_format::general, 10).ptr);
+  };
+  return concat_text({"gradcheck ", result.passed ? "passed" : "failed", ": relative error ", number(result.error),
+                      " of ", result.argument, ", worst at ", result.entry, ": analytic ", number(result.analytic),
+                      ", numeric ", number(result.numeric)});
 }
 
 namespace detail {
@@ -120,12 +124,12 @@ inline std::vector<double> gradcheck_results(GradcheckFunction f, std::span<cons
 
 inline void gradcheck_analytic(Context& context, GradcheckFunction f, std::span<const AnyTensor<double>> inputs,
                                std::span<const GradcheckParameter> parameters, std::uint64_t seed,
-                               std::span<GradcheckArgument> arguments) {
+                               std::vector<GradcheckArgument>& arguments) {
   GradTape tape(context);
-  std::vector<AnyTensor<double>> watched(inputs.begin(), inputs.end());
+  std::vector<AnyTensor<double>> watched(inputs.data(), inputs.data() + inputs.size());
   for (AnyTensor<double>& x : watched) tape.watch(x);
   std::vector<AnyTensor<double>> results;
-  f(watched, results);
+  f(as_span(watched), results);
   std::vector<Seed<double>> seeds;
   std::uint64_t position = 0;
   for (const AnyTensor<double>& y : results) {
@@ -133,7 +137,7 @@ inline void gradcheck_analytic(Context& context, GradcheckFunction f, std::span<
     for (Index i = 0; i < y.count(); ++i) cotangent.mutable_data()[i] = gradcheck_cotangent(seed, position++);
     seeds.push_back({y, std::move(cotangent)});
   }
-  tape.backward(std::span<const Seed<double>>(seeds));
+  tape.backward(as_span(seeds));
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     const AnyTensor<double> gradient =
         tape.gradient(i < watched.size() ? watched[i] : parameters[i - watched.size()].tensor);

@@ -7,7 +7,6 @@
 #include <memory>
 #include <span>
 #include <type_traits>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -18,6 +17,7 @@
 #include "aulos/core/error.hpp"
 #include "aulos/core/parameter.hpp"
 #include "aulos/core/tensor.hpp"
+#include "aulos/core/text.hpp"
 #include "aulos/kernels/copy.hpp"
 
 namespace aulos::inline AULOS_ISA {
@@ -95,8 +95,8 @@ class GradTape {
       if (seed.y.empty() || seed.cotangent.empty())
         throw ShapeError("backward: y or its cotangent is empty (moved from?)");
       if (!seed.y.dims().same_extents(seed.cotangent.dims()))
-        throw ShapeError("backward: y " + to_string(seed.y.dims()) + " and its cotangent " +
-                         to_string(seed.cotangent.dims()) + " differ");
+        throw ShapeError(
+            concat_text({"backward: y ", seed.y.dims(), " and its cotangent ", seed.cotangent.dims(), " differ"}));
       if (const Node node = seed.y.node(); node != 0 && !is_parameter(node) && (finished_ || node < first_node_))
         throw Error("backward: y was recorded before the last backward pass, which has used its records up");
     }
@@ -234,6 +234,11 @@ class GradTape {
     BufferReference gradient;
   };
 
+  struct ParameterNode {
+    const Buffer* buffer;
+    Node node;
+  };
+
   static constexpr Node parameter_bit = Node{1} << 63;
   static bool is_parameter(Node node) noexcept { return (node & parameter_bit) != 0; }
 
@@ -252,12 +257,25 @@ class GradTape {
   }
 
   Node parameter_node(const Buffer* buffer) const {
-    auto [at, fresh] = parameter_nodes_.try_emplace(buffer, parameter_bit | parameters_.size());
-    if (fresh) parameters_.push_back({buffer->bytes, buffer->bytes, Keep::yes, {}});
-    Slot& slot = slot_of(at->second);
+    const auto address = reinterpret_cast<std::uintptr_t>(buffer);
+    std::size_t at = 0;  // of the first entry that is not before `buffer`
+    for (std::size_t end = parameter_nodes_.size(); at < end;) {
+      const std::size_t middle = at + (end - at) / 2;
+      if (reinterpret_cast<std::uintptr_t>(parameter_nodes_[middle].buffer) < address)
+        at = middle + 1;
+      else
+        end = middle;
+    }
+    if (at == parameter_nodes_.size() || parameter_nodes_[at].buffer != buffer) {
+      parameters_.push_back({buffer->bytes, buffer->bytes, Keep::yes, {}});
+      parameter_nodes_.insert(parameter_nodes_.begin() + static_cast<std::ptrdiff_t>(at),
+                              {buffer, parameter_bit | (parameters_.size() - 1)});
+    }
+    const Node node = parameter_nodes_[at].node;
+    Slot& slot = slot_of(node);
     if (slot.bytes != buffer->bytes)
       slot = {buffer->bytes, buffer->bytes, Keep::yes, {}};  // another one at its address
-    return at->second;
+    return node;
   }
 
   Slot& slot_of(Node node) const noexcept {
@@ -301,7 +319,7 @@ class GradTape {
   ClosureArena<GradTape> entries_;
   mutable std::vector<Slot> nodes_;
   Node first_node_ = 1;
-  mutable std::unordered_map<const Buffer*, Node> parameter_nodes_;
+  mutable std::vector<ParameterNode> parameter_nodes_;  // by address
   mutable std::vector<Slot> parameters_;
   bool running_ = false;
   bool finished_ = false;

@@ -29,7 +29,8 @@ struct AdaLayerNorm {
   bool operator==(const AdaLayerNorm&) const = default;
 };
 
-// adaLN-Zero (DiT, SD3, Flux): shift, scale, gate of attention, then of the feed-forward.
+// adaLN-Zero (DiT, SD3, Flux): shift, scale, gate of attention, then of the feed-forward. A model with one modulation
+// for all of its blocks and its end (MPDiT) calls it once.
 template <Real T>
 struct AdaLayerNormZero {
   nn::Linear<T> linear;  // [6 C, C']
@@ -39,8 +40,7 @@ struct AdaLayerNormZero {
 
   template <int Rank>
   StreamModulation<T> operator()(const Tensor<T, Rank>& c) const {
-    auto row = modulation_rows<6>(linear, c);
-    return {{row[0], row[1], row[2]}, {row[3], row[4], row[5]}};
+    return stream_modulation(modulation_rows<6>(linear, c));
   }
   void visit(auto&& v) { v("linear", linear); }
   bool operator==(const AdaLayerNormZero&) const = default;

@@ -24,6 +24,12 @@ struct StreamModulation {
   Modulation<T> attention, mlp;
 };
 
+// Shift, scale, gate of attention, then of the feed-forward: the order of nearly all systems.
+template <Real T>
+StreamModulation<T> stream_modulation(const std::array<Tensor<T, 3>, 6>& row) {
+  return {{row[0], row[1], row[2]}, {row[3], row[4], row[5]}};
+}
+
 // The rows of a modulation linear, cut into `Parts`: c [B, C'] -> Parts views [B, 1, C].
 template <std::size_t Parts, Real T>
 std::array<Tensor<T, 3>, Parts> modulation_rows(const nn::Linear<T>& linear, const Tensor<T, 2>& c) {

@@ -9,6 +9,7 @@
 #include "aulos/core/eigen.hpp"
 #include "aulos/core/error.hpp"
 #include "aulos/core/shape.hpp"
+#include "aulos/core/text.hpp"
 
 namespace aulos::inline AULOS_ISA {
 
@@ -27,8 +28,7 @@ class Tensor {
   // `any` must have this rank; ops and parameters make tensors so.
   explicit Tensor(AnyTensor<T> any) : any_(std::move(any)) {
     if (!any_.empty() && any_.rank() != Rank)
-      throw ShapeError("a tensor " + to_string(any_.dims()) + " has " + std::to_string(any_.rank()) +
-                       " axes, expected " + std::to_string(Rank));
+      throw ShapeError(concat_text({"a tensor ", any_.dims(), " has ", any_.rank(), " axes, expected ", Rank}));
   }
 
   // Default-constructed or moved from.
@@ -63,8 +63,7 @@ class Tensor {
   Tensor slice(int axis, Index begin, Index end) const {
     check_axis("slice", axis);
     if (begin < 0 || end < begin || end > extent(axis))
-      throw ShapeError("slice: [" + std::to_string(begin) + ", " + std::to_string(end) + ") of axis " +
-                       std::to_string(axis) + " of " + to_string(any_.dims()));
+      throw ShapeError(concat_text({"slice: [", begin, ", ", end, ") of axis ", axis, " of ", any_.dims()}));
     Dims dims = any_.dims();
     dims.extent[axis] = end - begin;
     return Tensor(any_.view(dims, begin * dims.stride[axis]));
@@ -73,10 +72,9 @@ class Tensor {
   // Element `index` of a leading axis, which goes away: [B, N, C] -> select(0, b) -> [N, C].
   Tensor<T, Rank - 1> select(int axis, Index index) const requires(Rank > 1) {
     check_axis("select", axis);
-    if (axis == Rank - 1) throw ShapeError("select: the last axis of " + to_string(any_.dims()) + " must stay");
+    if (axis == Rank - 1) throw ShapeError(concat_text({"select: the last axis of ", any_.dims(), " must stay"}));
     if (index < 0 || index >= extent(axis))
-      throw ShapeError("select: index " + std::to_string(index) + " of axis " + std::to_string(axis) + " of " +
-                       to_string(any_.dims()));
+      throw ShapeError(concat_text({"select: index ", index, " of axis ", axis, " of ", any_.dims()}));
     Dims dims;
     for (int from = 0; from < Rank; ++from)
       if (from != axis) append(dims, extent(from), stride(from));
@@ -101,7 +99,7 @@ class Tensor {
     for (int axis = 0; axis < Rank; ++axis) {
       if (dims.extent[axis] == shape[axis]) continue;
       if (dims.extent[axis] != 1 || (axis == Rank - 1 && shape[axis] != 1))
-        throw ShapeError("broadcast: " + to_string(any_.dims()) + " to " + to_string(shape));
+        throw ShapeError(concat_text({"broadcast: ", any_.dims(), " to ", shape}));
       dims.extent[axis] = shape[axis];
       dims.stride[axis] = 0;
     }
@@ -116,7 +114,7 @@ class Tensor {
     for (int axis = 0; axis < Rank; ++axis) {
       const Index from = order[axis];
       if (from < 0 || from >= Rank || seen[from] || (axis == Rank - 1 && from != axis))
-        throw ShapeError("permute_leading: order " + to_string(order) + " of " + to_string(any_.dims()));
+        throw ShapeError(concat_text({"permute_leading: order ", order, " of ", any_.dims()}));
       seen[from] = true;
       append(dims, extent(static_cast<int>(from)), stride(static_cast<int>(from)));
     }
@@ -128,7 +126,7 @@ class Tensor {
     check_present("split_last");
     const Index last = extent(Rank - 1);
     if (groups < 1 || last % groups != 0)
-      throw ShapeError("split_last: " + to_string(any_.dims()) + " into " + std::to_string(groups) + " groups");
+      throw ShapeError(concat_text({"split_last: ", any_.dims(), " into ", groups, " groups"}));
     Dims dims;
     for (int axis = 0; axis + 1 < Rank; ++axis) append(dims, extent(axis), stride(axis));
     append(dims, groups, last / groups);
@@ -143,11 +141,11 @@ class Tensor {
     check_present("reshape");
     Dims dims = dense_dims(shape.extents, To);
     if (checked_count(shape.extents, To, sizeof(T)) != count())
-      throw ShapeError("reshape: " + to_string(any_.dims()) + " to " + to_string(shape) + ": " +
-                       std::to_string(count()) + " elements, not " + std::to_string(dims.count()));
+      throw ShapeError(
+          concat_text({"reshape: ", any_.dims(), " to ", shape, ": ", count(), " elements, not ", dims.count()}));
     if (!any_.dims().dense() && !regroup(any_.dims(), dims))
-      throw ShapeError("reshape: the strides of " + to_string(any_.dims()) + " do not allow a view of " +
-                       to_string(shape) + "; make it dense first");
+      throw ShapeError(concat_text(
+          {"reshape: the strides of ", any_.dims(), " do not allow a view of ", shape, "; make it dense first"}));
     return Tensor<T, To>(any_.view(dims));
   }
 
@@ -173,14 +171,12 @@ class Tensor {
 
   void check_axis(const char* what, int axis) const {
     check_present(what);
-    if (axis < 0 || axis >= Rank)
-      throw ShapeError(std::string(what) + ": axis " + std::to_string(axis) + " of " + to_string(any_.dims()));
+    if (axis < 0 || axis >= Rank) throw ShapeError(concat_text({what, ": axis ", axis, " of ", any_.dims()}));
   }
 
   T* dense_data(const char* what) const {
     check_present(what);
-    if (!dense())
-      throw ShapeError(std::string(what) + ": a view " + to_string(any_.dims()) + " with gaps; make it dense first");
+    if (!dense()) throw ShapeError(concat_text({what, ": a view ", any_.dims(), " with gaps; make it dense first"}));
     return any_.mutable_data();
   }
 

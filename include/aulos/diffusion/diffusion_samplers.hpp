@@ -13,6 +13,7 @@
 #include "aulos/core/config.hpp"
 #include "aulos/core/error.hpp"
 #include "aulos/diffusion/flow_samplers.hpp"
+#include "aulos/diffusion/learned_range.hpp"
 #include "aulos/diffusion/noise_schedule.hpp"
 #include "aulos/ops/arithmetic.hpp"
 
@@ -48,7 +49,8 @@ Tensor<T, Rank> ddim(const DdimOptions& o, std::span<const double> alphas, Tenso
   return x;
 }
 
-enum class DdpmVariance { fixed_small, fixed_large };
+// learned_range: the model's output has twice the channels of x (see learned_range.hpp).
+enum class DdpmVariance { fixed_small, fixed_large, learned_range };
 
 struct DdpmOptions {
   TimestepOptions timesteps = {};
@@ -68,15 +70,20 @@ Tensor<T, Rank> ddpm(const DdpmOptions& o, std::span<const double> alphas, Tenso
     const double ap = i + 1 < times.size() ? alphas[static_cast<std::size_t>(times[i + 1])] : 1.0;
     const double a = at / ap;
     const double b = 1 - a;
-    const Denoised<T, Rank> d = denoise(x, Tensor<T, Rank>(output(std::as_const(x), times[i])), at, o.denoise);
+    const bool learned = o.variance == DdpmVariance::learned_range;
+    const Tensor<T, Rank> y = output(std::as_const(x), times[i]);
+    const RangedOutput<T, Rank> parts = learned ? split_range(y, x) : RangedOutput<T, Rank>{y, {}};
+    const Denoised<T, Rank> d = denoise(x, parts.prediction, at, o.denoise);
     const T of_x0 = static_cast<T>(std::sqrt(ap) * b / (1 - at));
     const T of_x = static_cast<T>(std::sqrt(a) * (1 - ap) / (1 - at));
-    const double variance = o.variance == DdpmVariance::fixed_large ? b : (std::max)((1 - ap) / (1 - at) * b, 1e-20);
-    if (times[i] > 0) {
-      const Tensor<T, Rank> z = noise(static_cast<Index>(i));
-      x = linear_combination(std::array{d.x0, x, z}, {of_x0, of_x, static_cast<T>(std::sqrt(variance))});
-    } else {
+    const double small = (std::max)((1 - ap) / (1 - at) * b, 1e-20);
+    if (times[i] == 0) {
       x = linear_combination(std::array{d.x0, x}, {of_x0, of_x});
+    } else {
+      Tensor<T, Rank> z = noise(static_cast<Index>(i));
+      if (learned) z = multiply(z, detail::learned_deviation(parts.range, small, b));
+      const double deviation = learned ? 1 : std::sqrt(o.variance == DdpmVariance::fixed_large ? b : small);
+      x = linear_combination(std::array{d.x0, x, z}, {of_x0, of_x, static_cast<T>(deviation)});
     }
     observe(static_cast<Index>(i) + 1, x);
   }

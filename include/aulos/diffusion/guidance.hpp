@@ -2,10 +2,13 @@
 #pragma once
 
 #include <array>
+#include <string>
 
 #include "aulos/core/config.hpp"
+#include "aulos/core/error.hpp"
 #include "aulos/ops/activation.hpp"
 #include "aulos/ops/arithmetic.hpp"
+#include "aulos/ops/layout.hpp"
 #include "aulos/ops/reduce.hpp"
 
 namespace aulos::inline AULOS_ISA::diffusion {
@@ -15,6 +18,22 @@ template <Real T, int Rank>
 Tensor<T, Rank> classifier_free_guidance(const Tensor<T, Rank>& unconditional, const Tensor<T, Rank>& conditional,
                                          double scale) {
   return linear_combination(std::array{unconditional, conditional}, {static_cast<T>(1 - scale), static_cast<T>(scale)});
+}
+
+// Both predictions as halves of one batch, the conditional first: [2 B, C, ..]. The first `guided_channels` become
+// u + scale (c - u) in both halves, the others stay as predicted in each. DiT guides 3 of its 4 (and of none of the
+// variance).
+template <Real T, int Rank>
+requires(Rank >= 2) Tensor<T, Rank> guide_halves(const Tensor<T, Rank>& both, double scale, Index guided_channels) {
+  const Index half = both.extent(0) / 2;
+  const Index channels = both.extent(1);
+  if (both.extent(0) % 2 != 0 || guided_channels < 0 || guided_channels > channels)
+    throw ShapeError("guide_halves: both " + to_string(both.shape()) + ", expected an even batch and at least " +
+                     std::to_string(guided_channels) + " channels");
+  const auto part = [&](Index from, Index to) { return both.slice(1, 0, guided_channels).slice(0, from, to); };
+  const Tensor<T, Rank> guided = classifier_free_guidance(part(half, 2 * half), part(0, half), scale);
+  const Tensor<T, Rank> rest = both.slice(1, guided_channels, channels);
+  return concat(std::array{concat(std::array{guided, guided}, 0), rest}, 1);
 }
 
 // Over which elements a standard deviation is taken.

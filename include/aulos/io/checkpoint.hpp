@@ -20,6 +20,8 @@
 #include "aulos/core/config.hpp"
 #include "aulos/core/dtype.hpp"
 #include "aulos/core/error.hpp"
+#include "aulos/core/span.hpp"
+#include "aulos/core/text.hpp"
 #include "aulos/io/file.hpp"
 #include "aulos/io/safetensors_header.hpp"
 #include "aulos/io/shard_index.hpp"
@@ -74,10 +76,10 @@ class Checkpoint {
   const Metadata& metadata() const { return state_->metadata; }
 
   // In the order of the header, shard after shard.
-  std::span<const TensorInfo> tensors() const { return state_->tensors; }
+  std::span<const TensorInfo> tensors() const { return as_span(state_->tensors); }
 
   // nullptr if there is none of that name.
-  const TensorInfo* find(std::string_view name) const { return state_->names.find(state_->tensors, name); }
+  const TensorInfo* find(std::string_view name) const { return state_->names.find(tensors(), name); }
 
   const TensorInfo& info(std::string_view name) const {
     if (const TensorInfo* found = find(name)) return *found;
@@ -85,7 +87,7 @@ class Checkpoint {
     names.reserve(tensors().size());
     for (const TensorInfo& tensor : tensors()) names.push_back(tensor.name);
     Index budget = 100'000'000;
-    const Index at = nearest(name, names, budget);
+    const Index at = nearest(name, as_span(names), budget);
     fail("has no tensor " + quote(name) +
          (at < 0 ? std::string() : ", the nearest is " + quote(names[static_cast<std::size_t>(at)])));
   }
@@ -93,8 +95,8 @@ class Checkpoint {
   // The exact bytes, NaN payloads and all, into `destination` of info.bytes bytes.
   void read_bytes(const TensorInfo& info, std::span<std::byte> destination) const {
     if (static_cast<Index>(destination.size()) != info.bytes) {
-      fail("tensor " + quote(info.name) + ": expected room for " + std::to_string(info.bytes) + " bytes, got " +
-           std::to_string(destination.size()));
+      fail(concat_text(
+          {"tensor ", quote(info.name), ": expected room for ", info.bytes, " bytes, got ", destination.size()}));
     }
     read_range(info, 0, destination);
   }
@@ -106,15 +108,15 @@ class Checkpoint {
   requires std::is_trivially_copyable_v<T>
   void read(const TensorInfo& info, T* destination, Index count) const {
     if (count != info.count) {
-      fail("tensor " + quote(info.name) + ": expected room for " + std::to_string(info.count) + " elements of " +
-           type_text(info) + ", got " + std::to_string(count));
+      fail(concat_text({"tensor ", quote(info.name), ": expected room for ", info.count, " elements of ",
+                        type_text(info), ", got ", count}));
     }
     if (dtype_of<T> == info.dtype) {
-      return read_range(info, 0, std::as_writable_bytes(std::span(destination, static_cast<std::size_t>(count))));
+      return read_range(info, 0, {reinterpret_cast<std::byte*>(destination), static_cast<std::size_t>(info.bytes)});
     }
     constexpr bool is_int64 = std::is_same_v<T, std::int64_t>;
     if (!(std::is_floating_point_v<T> ? is_convertible(info.dtype) : is_int64 && is_integer(info.dtype))) {
-      fail("tensor " + quote(info.name) + ": can't read " + type_text(info) + " as " + std::string(name(dtype_of<T>)));
+      fail(concat_text({"tensor ", quote(info.name), ": can't read ", type_text(info), " as ", name(dtype_of<T>)}));
     }
     if constexpr (std::is_floating_point_v<T> || is_int64) {
       const Index width = bits(info.dtype) / 8;
@@ -149,7 +151,7 @@ class Checkpoint {
   // The bytes where they are, of any alignment; valid as long as this Checkpoint or a copy of it.
   std::span<const std::byte> view(const TensorInfo& info) const {
     const Source& source = *state_->sources[info.file];
-    if (source.file) fail("tensor " + quote(info.name) + ": no view, the file isn't mapped");
+    if (source.file) fail(concat_text({"tensor ", quote(info.name), ": no view, the file isn't mapped"}));
     return source.bytes.subspan(static_cast<std::size_t>(info.offset), static_cast<std::size_t>(info.bytes));
   }
 
@@ -175,7 +177,7 @@ class Checkpoint {
   explicit Checkpoint(std::shared_ptr<const State> state) : state_(std::move(state)) {}
 
   [[noreturn]] void fail(const std::string& message) const {
-    throw CheckpointError(printable(path(), 4096) + ": " + message);
+    throw CheckpointError(concat_text({printable(path(), 4096), ": ", message}));
   }
 
   static void copy(std::span<const std::byte> bytes, Index offset, std::span<std::byte> destination) {
@@ -224,13 +226,14 @@ class Checkpoint {
         is_open.push_back(0);
       }
     }
-    state.names = detail::NameIndex(state.tensors);
-    state.names.for_each_duplicate(state.tensors, [&](const TensorInfo& a, const TensorInfo& b) {
+    const std::span<const TensorInfo> tensors = as_span(state.tensors);
+    state.names = detail::NameIndex(tensors);
+    state.names.for_each_duplicate(tensors, [&](const TensorInfo& a, const TensorInfo& b) {
       problems.push_back("tensor " + quote(a.name) + " is in two shards, " + quote(index.files[a.file]) + " and " +
                          quote(index.files[b.file]));
     });
     for (const auto& [name, file] : index.entries) {
-      const TensorInfo* const tensor = state.names.find(state.tensors, name);
+      const TensorInfo* const tensor = state.names.find(tensors, name);
       if ((tensor == nullptr || tensor->file != file) && is_open[file] != 0) {
         problems.push_back(
             "tensor " + quote(name) + " is listed in shard " + quote(index.files[file]) +
@@ -247,7 +250,7 @@ class Checkpoint {
     try {
       source.file->read(info.offset + offset, destination);
     } catch (const FileError& error) {
-      throw FileError(std::string(error.what()) + ", in tensor " + quote(info.name));
+      throw FileError(concat_text({error.what(), ", in tensor ", quote(info.name)}));
     }
   }
 

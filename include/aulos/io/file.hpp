@@ -20,6 +20,8 @@
 
 #include "aulos/core/config.hpp"
 #include "aulos/core/error.hpp"
+#include "aulos/core/span.hpp"
+#include "aulos/core/text.hpp"
 #include "aulos/io/text.hpp"
 
 namespace aulos::inline AULOS_ISA::io {
@@ -37,7 +39,7 @@ static_assert(sizeof(off_t) >= 8, "files beyond 2 GiB: build with -D_FILE_OFFSET
 inline constexpr std::size_t max_transfer = std::size_t{1} << 30;  // the kernel cuts a request at some 2 GiB
 
 [[noreturn]] inline void throw_errno(const std::string& path, const std::string& what, int error) {
-  throw FileError(printable(path, 4096) + ": " + what + ": " + std::generic_category().message(error));
+  throw FileError(concat_text({printable(path, 4096), ": ", what, ": ", std::generic_category().message(error)}));
 }
 
 inline const char* file_kind(mode_t mode) {
@@ -50,7 +52,7 @@ inline const char* file_kind(mode_t mode) {
 
 inline void require_regular(const std::string& path, const struct stat& status) {
   if (S_ISREG(status.st_mode)) return;
-  throw FileError(printable(path, 4096) + ": expected a regular file, got " + file_kind(status.st_mode));
+  throw FileError(concat_text({printable(path, 4096), ": expected a regular file, got ", file_kind(status.st_mode)}));
 }
 
 // Whether two looks at a path saw the same file with the same contents.
@@ -129,9 +131,9 @@ class File {
         detail::throw_errno(path_, "can't read at byte " + std::to_string(offset), errno);
       }
       if (got == 0) {
-        throw FileError(printable(path_, 4096) + ": ended early at byte " + std::to_string(offset) + ", expected " +
-                        std::to_string(destination.size()) + " bytes more (it had " + std::to_string(size()) +
-                        " bytes when it was opened)");
+        throw FileError(
+            concat_text({printable(path_, 4096), ": ended early at byte ", offset, ", expected ", destination.size(),
+                         " bytes more (it had ", size(), " bytes when it was opened)"}));
       }
       offset += static_cast<Index>(got);
       destination = destination.subspan(static_cast<std::size_t>(got));
@@ -184,11 +186,10 @@ class Mapping {
 inline std::string read_text(const std::string& path, Index limit) {
   const File file(path);
   if (file.size() > limit) {
-    throw FileError(printable(path, 4096) + ": expected at most " + std::to_string(limit) + " bytes, got " +
-                    std::to_string(file.size()));
+    throw FileError(concat_text({printable(path, 4096), ": expected at most ", limit, " bytes, got ", file.size()}));
   }
   std::string text(static_cast<std::size_t>(file.size()), '\0');
-  file.read(0, std::as_writable_bytes(std::span(text)));
+  file.read(0, as_bytes(text));
   return text;
 }
 
@@ -220,10 +221,10 @@ class AtomicFile {
     if (bytes.size() >= buffer_bytes) {
       write_through(bytes);
     } else {
-      buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
+      buffer_.insert(buffer_.end(), bytes.data(), bytes.data() + bytes.size());
     }
   }
-  void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
+  void write(std::string_view text) { write(as_bytes(text)); }
 
   void commit() {
     flush();
@@ -290,7 +291,7 @@ class AtomicFile {
   }
 
   void flush() {
-    write_through(buffer_);
+    write_through(as_span(buffer_));
     buffer_.clear();
   }
 

@@ -11,6 +11,7 @@
 
 #include "aulos/core/config.hpp"
 #include "aulos/core/error.hpp"
+#include "aulos/core/text.hpp"
 #include "aulos/io/json_reader.hpp"
 #include "aulos/io/json_writer.hpp"
 #include "aulos/io/text.hpp"
@@ -64,19 +65,19 @@ class Value {
     } else {
       if (is_object()) return object_;
     }
-    throw ConfigError("field " + quote(field) + ": expected " + expected_kind<T>() + ", got " + kind());
+    throw ConfigError(concat_text({"field ", quote(field), ": expected ", expected_kind<T>(), ", got ", kind()}));
   }
 
   // The elements; ConfigError if it isn't an array.
   const Array& items(std::string_view field = "value") const {
     if (is_array()) return array_;
-    throw ConfigError("field " + quote(field) + ": expected an array, got " + kind());
+    throw ConfigError(concat_text({"field ", quote(field), ": expected an array, got ", kind()}));
   }
 
   // The members in the order written; ConfigError if it isn't an object.
   const Object& members(std::string_view field = "value") const {
     if (is_object()) return object_;
-    throw ConfigError("field " + quote(field) + ": expected an object, got " + kind());
+    throw ConfigError(concat_text({"field ", quote(field), ": expected an object, got ", kind()}));
   }
 
   // The member, nullptr if absent or if this isn't an object.
@@ -90,7 +91,7 @@ class Value {
   template <class T>
   T get(std::string_view key) const {
     if (const Value* value = find(key)) return value->as<T>(key);
-    throw ConfigError("field " + quote(key) + ": expected " + expected_kind<T>() + ", got nothing");
+    throw ConfigError(concat_text({"field ", quote(key), ": expected ", expected_kind<T>(), ", got nothing"}));
   }
 
   // Absent and null give the fallback; another kind is an error all the same.

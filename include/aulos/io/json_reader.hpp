@@ -15,6 +15,7 @@
 #include "aulos/core/config.hpp"
 #include "aulos/core/error.hpp"
 #include "aulos/core/sorted_indices.hpp"
+#include "aulos/core/text.hpp"
 #include "aulos/io/text.hpp"
 
 namespace aulos::inline AULOS_ISA::io {
@@ -209,7 +210,7 @@ class Reader {
   }
 
   [[noreturn]] void fail_at(std::size_t position, const std::string& message) const {
-    throw JsonError("byte " + std::to_string(offset_ + static_cast<Index>(position)) + ": " + message);
+    throw JsonError(concat_text({"byte ", offset_ + static_cast<Index>(position), ": ", message}));
   }
 
  private:

@@ -13,6 +13,8 @@
 #include "aulos/core/dtype.hpp"
 #include "aulos/core/error.hpp"
 #include "aulos/core/function_ref.hpp"
+#include "aulos/core/span.hpp"
+#include "aulos/core/text.hpp"
 #include "aulos/io/checkpoint.hpp"
 #include "aulos/io/text.hpp"
 
@@ -121,8 +123,8 @@ inline std::string suggest_prefix(std::span<const WantedTensor> wanted, std::spa
   Index best = current_matches;
   std::string sentence;
   const auto fits = [&](Index matches) {
-    return ": " + std::to_string(matches) + " of " + std::to_string(wanted.size()) +
-           " wanted names are in the file so, " + std::to_string(current_matches) + " as asked";
+    return concat_text(
+        {": ", matches, " of ", wanted.size(), " wanted names are in the file so, ", current_matches, " as asked"});
   };
   for (const std::string& prefix : added) {
     if (prefix == current) continue;
@@ -169,8 +171,8 @@ inline LoadReport compare(std::span<const WantedTensor> wanted, const Checkpoint
       is_transposed = is_transposed && want.shape[want.shape.size() - 1 - i] == info->shape[i];
     }
     if (!is_same) {
-      report.wrong_shape.push_back({want.name, "expected " + shape_text(want.shape) + ", got " + type_text(*info) +
-                                                   (is_transposed ? ", its transpose" : "")});
+      report.wrong_shape.push_back({want.name, "expected " + shape_text(as_span(want.shape)) + ", got " +
+                                                   type_text(*info) + (is_transposed ? ", its transpose" : "")});
     }
     if (!is_convertible(info->dtype)) {
       report.wrong_dtype.push_back(
@@ -196,14 +198,14 @@ inline LoadReport compare(std::span<const WantedTensor> wanted, const Checkpoint
   };
   for (const WantedTensor* want : missing) {
     report.missing.push_back(
-        {want->name, "expected " + shape_text(want->shape) + nearest_text(want->name, extra_names)});
+        {want->name, "expected " + shape_text(as_span(want->shape)) + nearest_text(want->name, as_span(extra_names))});
   }
   for (std::size_t i = 0; i < extra.size(); ++i) {
     report.unexpected.push_back(
-        {std::string(extra_names[i]), type_text(*extra[i]) + nearest_text(extra_names[i], missing_names)});
+        {std::string(extra_names[i]), type_text(*extra[i]) + nearest_text(extra_names[i], as_span(missing_names))});
   }
   if (!missing.empty()) {
-    report.hint = detail::suggest_prefix(wanted, missing_names, checkpoint, options.prefix, found);
+    report.hint = detail::suggest_prefix(wanted, as_span(missing_names), checkpoint, options.prefix, found);
   }
   return report;
 }

@@ -19,6 +19,8 @@
 #include "aulos/core/error.hpp"
 #include "aulos/core/function_ref.hpp"
 #include "aulos/core/sorted_indices.hpp"
+#include "aulos/core/span.hpp"
+#include "aulos/core/text.hpp"
 #include "aulos/io/file.hpp"
 #include "aulos/io/json_reader.hpp"
 #include "aulos/io/text.hpp"
@@ -48,7 +50,7 @@ struct TensorInfo {
 
 // "F32 [2, 3]"
 inline std::string type_text(const TensorInfo& info) {
-  return std::string(name(info.dtype)) + " " + shape_text(info.shape);
+  return concat_text({name(info.dtype), " ", shape_text(info.shape)});
 }
 
 namespace detail {
@@ -159,7 +161,7 @@ class HeaderParser {
     try {
       read(reader.emplace(header_.text, 8));
     } catch (const JsonError& error) {
-      fail(subject() + ", " + error.what());
+      fail(concat_text({subject(), ", ", error.what()}));
     }
     header_.unescaped = reader->take_strings();
     const Index* extents = header_.extents.data();
@@ -167,16 +169,16 @@ class HeaderParser {
       tensor.shape = {extents, tensor.shape.size()};
       extents += tensor.shape.size();
     }
-    header_.names = NameIndex(header_.tensors);
-    header_.names.for_each_duplicate(header_.tensors, [&](const TensorInfo& a, const TensorInfo&) {
-      fail("duplicate key " + quote(a.name) + " in the header");
+    header_.names = NameIndex(as_span(header_.tensors));
+    header_.names.for_each_duplicate(as_span(header_.tensors), [&](const TensorInfo& a, const TensorInfo&) {
+      fail(concat_text({"duplicate key ", quote(a.name), " in the header"}));
     });
     check_ranges();
   }
 
  private:
   [[noreturn]] void fail(const std::string& message) const {
-    throw CheckpointError(printable(source_, 4096) + ": " + message);
+    throw CheckpointError(concat_text({printable(source_, 4096), ": ", message}));
   }
 
   std::string subject() const {
@@ -209,9 +211,10 @@ class HeaderParser {
     reader.object("string pairs", [&](std::string_view key) {
       if (reader.peek() != '"') reader.fail_here("key " + quote(key) + ": expected a string");
       const std::string_view value = reader.string("a value");
-      if (!header_.metadata.emplace(key, value).second) fail("duplicate key " + quote(key) + " in __metadata__");
+      if (!header_.metadata.emplace(key, value).second)
+        fail(concat_text({"duplicate key ", quote(key), " in __metadata__"}));
       if (static_cast<Index>(header_.metadata.size()) > max_metadata_pairs) {
-        fail("expected at most " + std::to_string(max_metadata_pairs) + " pairs in __metadata__, got more");
+        fail(concat_text({"expected at most ", max_metadata_pairs, " pairs in __metadata__, got more"}));
       }
     });
   }
@@ -220,11 +223,10 @@ class HeaderParser {
     TensorInfo info;
     info.name = name;
     if (static_cast<Index>(name.size()) > max_name_bytes) {
-      fail(subject() + ": expected a name of at most " + std::to_string(max_name_bytes) + " bytes, got " +
-           std::to_string(name.size()));
+      fail(concat_text({subject(), ": expected a name of at most ", max_name_bytes, " bytes, got ", name.size()}));
     }
     if (static_cast<Index>(header_.tensors.size()) == max_tensors) {
-      fail("expected at most " + std::to_string(max_tensors) + " tensors, got more");
+      fail(concat_text({"expected at most ", max_tensors, " tensors, got more"}));
     }
     bool has_dtype = false;
     bool has_shape = false;
@@ -233,7 +235,7 @@ class HeaderParser {
     others_.clear();
     reader.object("a tensor", [&](std::string_view key) {
       const auto once = [&](bool seen) {
-        if (seen) fail(subject() + ": duplicate key " + quote(key));
+        if (seen) fail(concat_text({subject(), ": duplicate key ", quote(key)}));
       };
       if (key == "dtype") {
         once(std::exchange(has_dtype, true));
@@ -254,7 +256,8 @@ class HeaderParser {
         reader.skip();
       }
     });
-    if (const auto twin = json::find_duplicate(others_)) fail(subject() + ": duplicate key " + quote(*twin));
+    if (const auto twin = json::find_duplicate(others_))
+      fail(concat_text({subject(), ": duplicate key ", quote(*twin)}));
     if (!has_dtype) fail(subject() + ": has no 'dtype'");
     if (!has_shape) fail(subject() + ": has no 'shape'");
     if (offset_count < 0) fail(subject() + ": has no 'data_offsets'");
@@ -262,13 +265,13 @@ class HeaderParser {
       fail(subject() + ": expected 2 numbers in data_offsets, got " +
            (offset_count > 2 ? "more" : std::to_string(offset_count)));
     }
-    info.shape = shape_;
+    info.shape = as_span(shape_);
     set_size(info);
     const std::string range = "data_offsets [" + std::to_string(offsets[0]) + ", " + std::to_string(offsets[1]) + "]";
-    if (offsets[0] > offsets[1]) fail(subject() + ": reversed " + range);
+    if (offsets[0] > offsets[1]) fail(concat_text({subject(), ": reversed ", range}));
     if (offsets[1] - offsets[0] != info.bytes) {
-      fail(subject() + ": expected " + std::to_string(info.bytes) + " bytes for " + type_text(info) + ", got " +
-           std::to_string(offsets[1] - offsets[0]) + " by " + range);
+      fail(concat_text({subject(), ": expected ", info.bytes, " bytes for ", type_text(info), ", got ",
+                        offsets[1] - offsets[0], " by ", range}));
     }
     info.offset = offsets[0];         // from the start of the data, until all ranges are checked
     header_.tensors.push_back(info);  // its shape moves to the header's extents, which parse() makes it see
@@ -280,7 +283,7 @@ class HeaderParser {
     if (const auto dtype = parse_dtype(text)) return *dtype;
     std::string known;
     for (const auto& row : aulos::detail::dtype_table) known += " " + std::string(row.name);
-    fail(subject() + ": unknown dtype " + quote(text, 40) + ", expected one of" + known);
+    fail(concat_text({subject(), ": unknown dtype ", quote(text, 40), ", expected one of", known}));
   }
 
   void read_shape(json::Reader& reader) {
@@ -288,7 +291,7 @@ class HeaderParser {
     reader.array("shape", [&] {
       shape_.push_back(reader.natural("shape"));
       if (static_cast<Index>(shape_.size()) > max_rank) {
-        fail(subject() + ": expected at most " + std::to_string(max_rank) + " dimensions, got more");
+        fail(concat_text({subject(), ": expected at most ", max_rank, " dimensions, got more"}));
       }
     });
   }
@@ -298,15 +301,15 @@ class HeaderParser {
     Index count = 1;
     for (const Index extent : info.shape) {
       if (__builtin_mul_overflow(count, extent, &count)) {
-        fail(subject() + ": the element count of " + type_text(info) + " overflows");
+        fail(concat_text({subject(), ": the element count of ", type_text(info), " overflows"}));
       }
     }
     Index total = 0;
     if (__builtin_mul_overflow(count, bits(info.dtype), &total)) {
-      fail(subject() + ": the byte count of " + type_text(info) + " overflows");
+      fail(concat_text({subject(), ": the byte count of ", type_text(info), " overflows"}));
     }
     if (total % 8 != 0) {
-      fail(subject() + ": expected whole bytes, but " + type_text(info) + " takes " + std::to_string(total) + " bits");
+      fail(concat_text({subject(), ": expected whole bytes, but ", type_text(info), " takes ", total, " bits"}));
     }
     info.count = count;
     info.bytes = total / 8;
@@ -327,7 +330,7 @@ class HeaderParser {
     }
     const Index data_begin = 8 + static_cast<Index>(header_.text.size());
     const auto file_bytes = [&](Index from, Index to) {
-      return "bytes " + std::to_string(from) + " to " + std::to_string(to) + " of the data";
+      return concat_text({"bytes ", from, " to ", to, " of the data"});
     };
     const TensorInfo* previous = nullptr;
     Index end = 0;
@@ -336,26 +339,29 @@ class HeaderParser {
       const std::string_view name = tensor.name;
       const auto range = [&] { return file_bytes(tensor.offset, tensor.offset + tensor.bytes); };
       if (tensor.offset > end) {
-        fail("gap: " + file_bytes(end, tensor.offset) + ", before tensor " + quote(name) + ", belong to no tensor");
+        fail(concat_text(
+            {"gap: ", file_bytes(end, tensor.offset), ", before tensor ", quote(name), ", belong to no tensor"}));
       }
       if (tensor.offset < end) {
         const Index previous_begin = previous->offset - data_begin;
         if (previous_begin == tensor.offset && previous->bytes == tensor.bytes) {
-          fail("same range twice: tensors " + quote(previous->name) + " and " + quote(name) + " both have " + range());
+          fail(concat_text(
+              {"same range twice: tensors ", quote(previous->name), " and ", quote(name), " both have ", range()}));
         }
-        fail("overlap: tensor " + quote(name) + " with " + range() + " begins inside tensor " + quote(previous->name) +
-             " with " + file_bytes(previous_begin, previous_begin + previous->bytes));
+        fail(concat_text({"overlap: tensor ", quote(name), " with ", range(), " begins inside tensor ",
+                          quote(previous->name), " with ",
+                          file_bytes(previous_begin, previous_begin + previous->bytes)}));
       }
       if (tensor.bytes > data_bytes_ - end) {
-        fail("truncated: tensor " + quote(name) + " has " + range() + ", but the file ends after " +
-             std::to_string(data_bytes_));
+        fail(concat_text(
+            {"truncated: tensor ", quote(name), " has ", range(), ", but the file ends after ", data_bytes_}));
       }
       end += tensor.bytes;
       tensor.offset += data_begin;
       previous = &tensor;
     }
     if (end != data_bytes_) {
-      fail("trailing bytes: " + file_bytes(end, data_bytes_) + " follow the last tensor");
+      fail(concat_text({"trailing bytes: ", file_bytes(end, data_bytes_), " follow the last tensor"}));
     }
   }
 
@@ -375,10 +381,10 @@ class HeaderParser {
 inline SafetensorsHeader read_safetensors_header(
     const std::string& source, Index size, FunctionRef<void(Index offset, std::span<std::byte> destination)> read) {
   const auto fail = [&](const std::string& message) {
-    throw CheckpointError(printable(source, 4096) + ": " + message);
+    throw CheckpointError(concat_text({printable(source, 4096), ": ", message}));
   };
   std::string start(static_cast<std::size_t>(std::min<Index>(size, 64)), '\0');
-  read(0, std::as_writable_bytes(std::span(start)));
+  read(0, as_bytes(start));
   try {
     if (size < 8) {
       fail(size == 0 ? std::string("the file is empty")
@@ -389,17 +395,16 @@ inline SafetensorsHeader read_safetensors_header(
       length |= std::uint64_t{static_cast<unsigned char>(start[i])} << (8 * i);
     }
     if (length > static_cast<std::uint64_t>(max_header_bytes)) {
-      fail("expected a header of at most " + std::to_string(max_header_bytes) + " bytes, got a length of " +
-           std::to_string(length) + "; is it a safetensors file?");
+      fail(concat_text({"expected a header of at most ", max_header_bytes, " bytes, got a length of ", length,
+                        "; is it a safetensors file?"}));
     }
     const auto header_bytes = static_cast<Index>(length);
     if (header_bytes > size - 8) {
-      fail("expected a header of " + std::to_string(header_bytes) + " bytes, but only " + std::to_string(size - 8) +
-           " follow its length");
+      fail(concat_text({"expected a header of ", header_bytes, " bytes, but only ", size - 8, " follow its length"}));
     }
     SafetensorsHeader header;
     header.text.resize(static_cast<std::size_t>(header_bytes));
-    read(8, std::as_writable_bytes(std::span(header.text)));
+    read(8, as_bytes(header.text));
     detail::HeaderParser(source, header, size - 8 - header_bytes).parse();
     return header;
   } catch (const FileError&) {

@@ -18,6 +18,8 @@
 #include "aulos/core/error.hpp"
 #include "aulos/core/function_ref.hpp"
 #include "aulos/core/sorted_indices.hpp"
+#include "aulos/core/span.hpp"
+#include "aulos/core/text.hpp"
 #include "aulos/io/file.hpp"
 #include "aulos/io/json_reader.hpp"
 #include "aulos/io/json_writer.hpp"
@@ -51,17 +53,16 @@ struct SavePlan {
 inline SavePlan plan_save(const std::string& destination, std::span<const SaveTensor> tensors,
                           const Metadata& metadata) {
   const auto fail = [&](const std::string& message) {
-    throw CheckpointError(printable(destination, 4096) + ": can't save: " + message);
+    throw CheckpointError(concat_text({printable(destination, 4096), ": can't save: ", message}));
   };
   const auto check_text = [&](std::string_view text, const char* what) {
-    if (utf8_valid_prefix(text) != text.size()) fail(std::string(what) + " " + quote(text) + " is not UTF-8");
+    if (utf8_valid_prefix(text) != text.size()) fail(concat_text({what, " ", quote(text), " is not UTF-8"}));
   };
   if (static_cast<Index>(tensors.size()) > max_tensors) {
-    fail("expected at most " + std::to_string(max_tensors) + " tensors, got " + std::to_string(tensors.size()));
+    fail(concat_text({"expected at most ", max_tensors, " tensors, got ", tensors.size()}));
   }
   if (static_cast<Index>(metadata.size()) > max_metadata_pairs) {
-    fail("expected at most " + std::to_string(max_metadata_pairs) + " pairs of metadata, got " +
-         std::to_string(metadata.size()));
+    fail(concat_text({"expected at most ", max_metadata_pairs, " pairs of metadata, got ", metadata.size()}));
   }
   SavePlan plan;
   plan.bytes.resize(tensors.size());
@@ -69,27 +70,28 @@ inline SavePlan plan_save(const std::string& destination, std::span<const SaveTe
   names.reserve(tensors.size());
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const SaveTensor& tensor = tensors[i];
-    const std::string type = std::string(name(tensor.dtype)) + " " + shape_text(tensor.shape);
+    const std::string type = std::string(name(tensor.dtype)) + " " + shape_text(as_span(tensor.shape));
     check_text(tensor.name, "the name");
     if (tensor.name == "__metadata__") fail("the name '__metadata__' is reserved");
     if (static_cast<Index>(tensor.name.size()) > max_name_bytes) {
-      fail("the name " + quote(tensor.name) + " exceeds " + std::to_string(max_name_bytes) + " bytes");
+      fail(concat_text({"the name ", quote(tensor.name), " exceeds ", max_name_bytes, " bytes"}));
     }
     if (static_cast<Index>(tensor.shape.size()) > max_rank) {
-      fail("tensor " + quote(tensor.name) + " has more than " + std::to_string(max_rank) + " dimensions");
+      fail(concat_text({"tensor ", quote(tensor.name), " has more than ", max_rank, " dimensions"}));
     }
     Index size = bits(tensor.dtype);
     for (const Index extent : tensor.shape) {
       if (extent < 0 || __builtin_mul_overflow(size, extent, &size)) {
-        fail("tensor " + quote(tensor.name) + ": the shape of " + type + " is negative or overflows");
+        fail(concat_text({"tensor ", quote(tensor.name), ": the shape of ", type, " is negative or overflows"}));
       }
     }
-    if (size % 8 != 0) fail("tensor " + quote(tensor.name) + ": " + type + " is not a whole number of bytes");
+    if (size % 8 != 0)
+      fail(concat_text({"tensor ", quote(tensor.name), ": ", type, " is not a whole number of bytes"}));
     plan.bytes[i] = size / 8;
     if (__builtin_add_overflow(plan.total, plan.bytes[i], &plan.total)) fail("the sum of all sizes overflows");
     names.push_back(tensor.name);
   }
-  if (const auto twin = json::find_duplicate(names)) fail("the name " + quote(*twin) + " occurs twice");
+  if (const auto twin = json::find_duplicate(names)) fail(concat_text({"the name ", quote(*twin), " occurs twice"}));
   plan.order = sorted_indices(tensors.size(), [&](std::uint32_t a, std::uint32_t b) {
     const Index a_bits = bits(tensors[a].dtype);
     const Index b_bits = bits(tensors[b].dtype);
@@ -119,8 +121,7 @@ inline SavePlan plan_save(const std::string& destination, std::span<const SaveTe
   std::string text = header.take();
   text.resize((text.size() + 7) / 8 * 8, ' ');
   if (static_cast<Index>(text.size()) > max_header_bytes) {
-    fail("expected a header of at most " + std::to_string(max_header_bytes) + " bytes, got " +
-         std::to_string(text.size()));
+    fail(concat_text({"expected a header of at most ", max_header_bytes, " bytes, got ", text.size()}));
   }
   for (std::size_t i = 0; i < 8; ++i) plan.prefix += static_cast<char>(text.size() >> (8 * i) & 255u);
   plan.prefix += text;
@@ -130,10 +131,10 @@ inline SavePlan plan_save(const std::string& destination, std::span<const SaveTe
 inline void check_data(const std::string& destination, std::span<const SaveTensor> tensors, const SavePlan& plan) {
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     if (static_cast<Index>(tensors[i].data.size()) != plan.bytes[i]) {
-      throw CheckpointError(printable(destination, 4096) + ": can't save: tensor " + quote(tensors[i].name) +
-                            ": expected " + std::to_string(plan.bytes[i]) + " bytes of data for " +
-                            std::string(name(tensors[i].dtype)) + " " + shape_text(tensors[i].shape) + ", got " +
-                            std::to_string(tensors[i].data.size()));
+      throw CheckpointError(
+          concat_text({printable(destination, 4096), ": can't save: tensor ", quote(tensors[i].name), ": expected ",
+                       plan.bytes[i], " bytes of data for ", name(tensors[i].dtype), " ",
+                       shape_text(as_span(tensors[i].shape)), ", got ", tensors[i].data.size()}));
     }
   }
 }
@@ -180,9 +181,9 @@ inline std::vector<std::byte> serialize(std::span<const SaveTensor> tensors, con
   std::vector<std::byte> result;
   result.reserve(plan.prefix.size() + static_cast<std::size_t>(plan.total));
   const auto append = [&](std::span<const std::byte> bytes) {
-    result.insert(result.end(), bytes.begin(), bytes.end());
+    result.insert(result.end(), bytes.data(), bytes.data() + bytes.size());
   };
-  append(std::as_bytes(std::span(plan.prefix)));
+  append(as_bytes(std::string_view(plan.prefix)));
   for (const std::uint32_t i : plan.order) append(tensors[i].data);
   return result;
 }

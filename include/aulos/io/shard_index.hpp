@@ -12,6 +12,7 @@
 #include "aulos/core/config.hpp"
 #include "aulos/core/error.hpp"
 #include "aulos/core/sorted_indices.hpp"
+#include "aulos/core/text.hpp"
 #include "aulos/io/file.hpp"
 #include "aulos/io/json.hpp"
 #include "aulos/io/safetensors_header.hpp"
@@ -55,7 +56,7 @@ inline std::string join_problems(const std::string& path, const std::vector<std:
 // at once. `metadata.total_size` is informative in practice (often wrong, as for tied weights) and not checked.
 inline ShardIndex parse_shard_index(const std::string& source, std::string_view text) {
   const auto fail = [&](const std::string& message) {
-    throw CheckpointError(printable(source, 4096) + ": " + message);
+    throw CheckpointError(concat_text({printable(source, 4096), ": ", message}));
   };
   json::Value root;
   try {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "aulos/core/config.hpp"
+#include "aulos/core/text.hpp"
 
 namespace aulos::inline AULOS_ISA::io {
 
@@ -99,7 +100,9 @@ inline std::string printable(std::string_view text, std::size_t limit = 200) {
   return result;
 }
 
-inline std::string quote(std::string_view text, std::size_t limit = 200) { return "'" + printable(text, limit) + "'"; }
+inline std::string quote(std::string_view text, std::size_t limit = 200) {
+  return concat_text({"'", printable(text, limit), "'"});
+}
 
 // "[2, 3]"
 inline std::string shape_text(std::span<const Index> shape) {

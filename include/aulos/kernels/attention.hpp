@@ -18,6 +18,9 @@ namespace tile {
 // Query tiles that share one packing of the keys: at most 768 rows, which with a key tile fit the second-level cache.
 inline constexpr Index tiles_per_piece = 16;
 
+// Query rows of a (batch element, group) for which its keys and values are read where they are, once for each row.
+inline constexpr Index rows_in_place = 2;
+
 // How the query tiles of a (batch element, group) are cut into pieces. No sum depends on it.
 struct QueryPieces {
   Index tiles_per_head;
@@ -75,6 +78,10 @@ class Forward {
           const Index rows = std::min<Index>(strip, at.rows - r);
           const auto panels = visible_panels<T>(mask_, b, at.h, at.i + r, at.i + r + rows, j0, j1);
           if (panels.size == 0) continue;
+          if (in_place()) {
+            for (Index row = r; row < r + rows; ++row) add_keys_in_place(t * query_rows, row, g, at, j0, panels);
+            continue;
+          }
           for (const auto& p : panels) pack(g, j0, p);
           add_keys(t * query_rows, r, rows, at.h, at.i + r, j0, panels);
         }
@@ -128,6 +135,44 @@ class Forward {
     alignas(64) T factor[static_cast<std::size_t>(strip + lanes<T>)];
     soften(rows, h, i, j0, panels, max_ + tile_row + r, total_ + tile_row + r, factor);
     key_product(sum_of(t) + r * W, s_, rows, v_, shape_.value_width, panels, factor);
+  }
+
+  bool in_place() const {
+    return nq_ * shape_.heads_per_group() <= rows_in_place && shape_.width <= kernels::detail::gemm_k_chunk;
+  }
+
+  // add_keys for one row, with the same sums. The scratch for packed keys and values holds what is contiguous here: the
+  // query and the weighted sum.
+  void add_keys_in_place(Index tile_row, Index r, Index g, Position at, Index j0, const Panels<T>& panels) {
+    const Index t = tile_row / query_rows;
+    for (Index c = 0; c < shape_.width; c += W) {
+      std::copy_n(q_of(t) + c * query_rows + r * W, (std::min)(W, shape_.width - c), k_ + c);
+    }
+    std::fill_n(v_, shape_.value_width, T(0));
+    const auto for_each_key_run = [&](auto&& body) {
+      for (const auto* p = panels.begin(); p != panels.end();) {
+        const Index column = p->column;
+        Index count = 0;  // of a run of neighbours
+        for (; p != panels.end() && p->column == column + count; ++p) count += p->count;
+        for_each_run(sides_, &AttentionSide<T>::nk, j0 + column, count,
+                     [&](std::size_t s, Index local, Index offset, Index n) {
+                       body(sides_[s], local, s_ + column + offset, n);
+                     });
+      }
+    };
+    for_each_key_run([&](const AttentionSide<T>& side, Index local, T* s, Index n) {
+      row_scores(s, k_, side.k.at(b_, local, g), side.k.token, n, shape_.width);
+    });
+    alignas(64) T factor[static_cast<std::size_t>(strip + lanes<T>)];
+    soften(1, at.h, at.i + r, j0, panels, max_ + tile_row + r, total_ + tile_row + r, factor);
+    for_each_key_run([&](const AttentionSide<T>& side, Index local, const T* w, Index n) {
+      add_weighted_rows(v_, w, side.v.at(b_, local, g), side.v.token, n, shape_.value_width);
+    });
+    for (Index c = 0; c < shape_.value_width; c += W) {
+      T* sum = sum_of(t) + c * query_rows + r * W;
+      for (Index x = 0; x < (std::min)(W, shape_.value_width - c); ++x)
+        sum[x] = simd::fma(sum[x], factor[0], v_[c + x]);
+    }
   }
 
   // Scores to weights relative to the new maximum of each row; factor = what rescales the sums so far.

@@ -7,6 +7,8 @@
 
 #include "aulos/core/config.hpp"
 #include "aulos/kernels/attention_tile.hpp"
+#include "aulos/kernels/gemv.hpp"
+#include "aulos/simd/for_lanes.hpp"
 
 namespace aulos::inline AULOS_ISA::kernels::tile {
 
@@ -146,6 +148,44 @@ void query_product(T* to, const T* w, Index rows, const T* from, Index width, co
       });
     }
   }
+}
+
+// ---- the same products for a single row, which is not worth packing what it meets
+
+// s[j] = a . k_j for the n rows k_j, `width` <= gemm_k_chunk terms each.
+template <class T>
+void row_scores(T* s, const T* a, const T* k, Index stride, Index n, Index width) {
+  constexpr Index cols = kernels::detail::gemm_cols<T>;
+  alignas(64) T tile[static_cast<std::size_t>(cols)];
+  for (Index j = 0; j < n; j += cols) {
+    const Index count = (std::min)(cols, n - j);
+    kernels::detail::multiply_rows<T, 1>(width, a, width, k + j * stride, stride, count, tile);
+    std::copy_n(tile, count, s + j);
+  }
+}
+
+// sum += sum_j w[j] v_j over the n rows v_j.
+template <class T>
+[[gnu::noinline]] void add_weighted_rows(T* sum, const T* w, const T* v, Index stride, Index n, Index width) {
+  const auto add = [&]<int vecs>(std::integral_constant<int, vecs>, Index c, auto part) {
+    Batch<T> acc[static_cast<std::size_t>(vecs)];
+    AULOS_UNROLL
+    for (int i = 0; i < vecs; ++i) acc[i] = part.load(sum + c + i * lanes<T>);
+    for (Index j = 0; j < n; ++j) {
+      AULOS_UNROLL
+      for (int i = 0; i < vecs; ++i) {
+        acc[i] = simd::fma(Batch<T>(w[j]), part.load(v + j * stride + c + i * lanes<T>), acc[i]);
+      }
+    }
+    AULOS_UNROLL
+    for (int i = 0; i < vecs; ++i) part.store(sum + c + i * lanes<T>, acc[i]);
+  };
+  Index c = 0;
+  for (; c + 4 * lanes<T> <= width; c += 4 * lanes<T>) {
+    add(std::integral_constant<int, 4>{}, c, simd::WholeBatch<T>{});
+  }
+  for (; c + lanes<T> <= width; c += lanes<T>) add(std::integral_constant<int, 1>{}, c, simd::WholeBatch<T>{});
+  if (c < width) add(std::integral_constant<int, 1>{}, c, simd::PartialBatch<T>{width - c});
 }
 
 }  // namespace aulos::inline AULOS_ISA::kernels::tile

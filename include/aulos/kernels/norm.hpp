@@ -66,19 +66,27 @@ class Centered {
   simd::Batch<T> factor_, hi_, lo_;
 };
 
-// Two passes: the mean, then the squares of the distances from it, with what the first mean was off by.
+// Two passes: about the mean, then the squares of the distances from there, with what the first mean was off by.
 template <class T, Centering kCentering>
-RowMoments row_moments(const T* x, Index columns, double eps) noexcept {
-  const double per = 1 / static_cast<double>(columns);
+T row_pivot(const T* x, Index columns, double per) noexcept {
+  if constexpr (kCentering == Centering::none) return T(0);
+  const auto sums = simd::sum_row<T, 1>(columns, [=](Index i, auto part, auto& sum) { sum[0] += part.load(x + i); });
+  return static_cast<T>(sums[0] * per);
+}
+
+struct MeanVariance {
+  double mean, variance;
+};
+
+template <class T, Centering kCentering>
+MeanVariance row_variance(const T* x, Index columns, double per, T about) noexcept {
   if constexpr (kCentering == Centering::none) {
     const auto sums = simd::sum_row<T, 1>(columns, [=](Index i, auto part, auto& sum) {
       const simd::Batch<T> v = part.load(x + i);
       sum[0] = simd::fma(v, v, sum[0]);
     });
-    return {0, 1 / std::sqrt(sums[0] * per + eps)};
+    return {0, sums[0] * per};
   } else {
-    const T about = static_cast<T>(
-        simd::sum_row<T, 1>(columns, [=](Index i, auto part, auto& sum) { sum[0] += part.load(x + i); })[0] * per);
     const simd::Batch<T> pivot(about);
     const auto sums = simd::sum_row<T, 2>(columns, [=](Index i, auto part, auto& sum) {
       const simd::Batch<T> d = part.keep(part.load(x + i) - pivot, T(0));
@@ -87,47 +95,78 @@ RowMoments row_moments(const T* x, Index columns, double eps) noexcept {
     });
     const double off = sums[0] * per;
     const double variance = sums[1] * per - off * off;
-    return {static_cast<double>(about) + off, 1 / std::sqrt((variance < 0 ? 0 : variance) + eps)};
+    return {static_cast<double>(about) + off, variance < 0 ? 0 : variance};
   }
 }
 
 template <class T, Centering kCentering>
+RowMoments row_moments(const T* x, Index columns, double eps) noexcept {
+  const double per = 1 / static_cast<double>(columns);
+  const MeanVariance m = row_variance<T, kCentering>(x, columns, per, row_pivot<T, kCentering>(x, columns, per));
+  return {m.mean, 1 / std::sqrt(m.variance + eps)};
+}
+
+template <class T, Centering kCentering>
+void norm_row(const NormOperands<T>& in, Index row, Index columns, RowMoments moments, T* to) noexcept {
+  const Centered<T, kCentering> xhat(moments.mean, moments.rstd);
+  const simd::Batch<T> one(T(1));
+  const T* x = in.x[row];
+  const T* weight = in.weight;
+  const T* bias = in.bias;
+  const T* scale = in.scale ? in.scale[row] : nullptr;
+  const T* shift = in.shift ? in.shift[row] : nullptr;
+  // The usual combinations have loops without branches.
+  const bool affine = weight != nullptr || bias != nullptr, modulated = scale != nullptr || shift != nullptr;
+  if (!affine && !modulated) {
+    simd::for_lanes<T>(columns, [=](Index i, auto part) { part.store(to + i, xhat(part.load(x + i))); });
+  } else if (weight != nullptr && bias == nullptr && !modulated) {
+    simd::for_lanes<T>(columns,
+                       [=](Index i, auto part) { part.store(to + i, xhat(part.load(x + i)) * part.load(weight + i)); });
+  } else if (weight != nullptr && bias != nullptr && !modulated) {
+    simd::for_lanes<T>(columns, [=](Index i, auto part) {
+      part.store(to + i, simd::fma(xhat(part.load(x + i)), part.load(weight + i), part.load(bias + i)));
+    });
+  } else if (!affine && scale != nullptr && shift != nullptr) {
+    simd::for_lanes<T>(columns, [=](Index i, auto part) {
+      part.store(to + i, simd::fma(xhat(part.load(x + i)), one + part.load(scale + i), part.load(shift + i)));
+    });
+  } else {
+    simd::for_lanes<T>(columns, [=](Index i, auto part) {
+      simd::Batch<T> v = xhat(part.load(x + i));
+      if (weight != nullptr) v = v * part.load(weight + i);
+      if (bias != nullptr) v = v + part.load(bias + i);
+      if (scale != nullptr) v = v * (one + part.load(scale + i));
+      if (shift != nullptr) v = v + part.load(shift + i);
+      part.store(to + i, v);
+    });
+  }
+}
+
+// Short rows go through each step several at a time, so that a row's sums, root and division, each a long chain of
+// latencies, pass while the processor works on the next row's.
+template <class T, Centering kCentering>
 void norm(Threads threads, const NormShape& shape, const NormOperands<T>& in, Rows<T> y) {
+  constexpr Index most = 16;
   const Index columns = shape.columns;
-  for_rows(threads, shape.rows, columns, [&](Index row) {
-    const T* x = in.x[row];
-    const RowMoments moments = row_moments<T, kCentering>(x, columns, shape.eps);
-    const Centered<T, kCentering> xhat(moments.mean, moments.rstd);
-    const simd::Batch<T> one(T(1));
-    const T* weight = in.weight;
-    const T* bias = in.bias;
-    const T* scale = in.scale ? in.scale[row] : nullptr;
-    const T* shift = in.shift ? in.shift[row] : nullptr;
-    T* to = y[row];
-    // The usual combinations have loops without branches.
-    const bool affine = weight != nullptr || bias != nullptr, modulated = scale != nullptr || shift != nullptr;
-    if (!affine && !modulated) {
-      simd::for_lanes<T>(columns, [=](Index i, auto part) { part.store(to + i, xhat(part.load(x + i))); });
-    } else if (weight != nullptr && bias == nullptr && !modulated) {
-      simd::for_lanes<T>(
-          columns, [=](Index i, auto part) { part.store(to + i, xhat(part.load(x + i)) * part.load(weight + i)); });
-    } else if (weight != nullptr && bias != nullptr && !modulated) {
-      simd::for_lanes<T>(columns, [=](Index i, auto part) {
-        part.store(to + i, simd::fma(xhat(part.load(x + i)), part.load(weight + i), part.load(bias + i)));
-      });
-    } else if (!affine && scale != nullptr && shift != nullptr) {
-      simd::for_lanes<T>(columns, [=](Index i, auto part) {
-        part.store(to + i, simd::fma(xhat(part.load(x + i)), one + part.load(scale + i), part.load(shift + i)));
-      });
-    } else {
-      simd::for_lanes<T>(columns, [=](Index i, auto part) {
-        simd::Batch<T> v = xhat(part.load(x + i));
-        if (weight != nullptr) v = v * part.load(weight + i);
-        if (bias != nullptr) v = v + part.load(bias + i);
-        if (scale != nullptr) v = v * (one + part.load(scale + i));
-        if (shift != nullptr) v = v + part.load(shift + i);
-        part.store(to + i, v);
-      });
+  if (columns <= 0) return;
+  const Index group = std::clamp<Index>(4096 / columns, 1, most);
+  const double per = 1 / static_cast<double>(columns);
+  for_rows(threads, (shape.rows + group - 1) / group, columns * group, [&](Index index) {
+    const Index first = index * group, count = (std::min)(group, shape.rows - first);
+    T pivot[most];
+    double mean[most];
+    alignas(64) double rstd[most] = {};
+    for (Index i = 0; i < count; ++i) pivot[i] = row_pivot<T, kCentering>(in.x[first + i], columns, per);
+    for (Index i = 0; i < count; ++i) {
+      const MeanVariance m = row_variance<T, kCentering>(in.x[first + i], columns, per, pivot[i]);
+      mean[i] = m.mean;
+      rstd[i] = m.variance + shape.eps;
+    }
+    for (Index i = 0; i < count; i += simd::lanes<double>) {
+      simd::store(rstd + i, simd::Batch<double>(1.0) / simd::sqrt(simd::load(rstd + i)));
+    }
+    for (Index i = 0; i < count; ++i) {
+      norm_row<T, kCentering>(in, first + i, columns, {mean[i], rstd[i]}, y[first + i]);
     }
   });
 }

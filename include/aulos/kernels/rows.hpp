@@ -62,6 +62,11 @@ void for_rows(Threads threads, Index rows, Index columns, const Body& body) {
     columns *= rows;
     rows = 1;
   }
+  // Nothing to share, so nothing to cut: a team costs a small call a tenth of its time.
+  if (threads.count() == 1 || rows * columns <= piece_elements) {
+    for (Index row = 0; row < rows; ++row) body(row, 0, columns);
+    return;
+  }
   const Index stretches = (columns + piece_elements - 1) / piece_elements;
   const Index per_piece = std::max<Index>(1, piece_elements / columns);  // rows; 1 where a row has several stretches
   threads.run((rows + per_piece - 1) / per_piece * stretches, [&](Index piece, Scratch&) {

@@ -14,13 +14,14 @@
 #include "aulos/conditioning/embeddings.hpp"
 #include "aulos/core/config.hpp"
 #include "aulos/core/context.hpp"
+#include "aulos/models/image_text_block.hpp"
 #include "aulos/models/sd3_checkpoint.hpp"
 #include "aulos/models/sd3_config.hpp"
 #include "aulos/nn/load.hpp"
 #include "aulos/nn/module.hpp"
 #include "aulos/nn/patch_embed.hpp"
 #include "aulos/ops/patch.hpp"
-#include "aulos/stream/stream_block.hpp"
+#include "aulos/stream/coupling.hpp"
 
 namespace aulos::inline AULOS_ISA::models {
 
@@ -29,88 +30,42 @@ namespace aulos::inline AULOS_ISA::models {
 template <Real T, class Coupling = stream::Joint<>>
 struct SD3Block {
   using value_type = T;
-  using Block =
-      stream::StreamBlock<T, 2, nn::LayerNorm<T>, nn::PerHead<nn::RmsNorm<T>>, nn::Mlp<T>, stream::Gated, Coupling>;
-  using Streams = typename Block::Streams;  // image [B, N, D], text [B, M, D]
-  enum Stream : std::size_t { image, text };
+  using Joint = ImageTextBlock<T, Coupling>;
+  using Streams = typename Joint::Streams;  // image [B, N, D], text [B, M, D]
 
-  Block block;
-  nn::Linear<T> norm1, norm1_context;  // modulation rows
+  Joint joint;
   std::optional<attention::MultiHeadAttention<T>> attn2;
 
   SD3Block() = default;
-  SD3Block(const SD3Config& config, bool last, bool dual) : norm1(config.width(), (dual ? 9 : 6) * config.width()) {
+  SD3Block(const SD3Config& config, bool last, bool dual) {
     const Index width = config.width();
-    const nn::LayerNorm<T> plain(width, 1e-6, nn::Affine::no);
     const attention::HeadShape heads{config.num_attention_heads, config.attention_head_dim};
     nn::PerHead<nn::RmsNorm<T>> qk_norm;
     if (config.qk_norm == QkNormKind::rms_norm) qk_norm.norm = nn::RmsNorm<T>(config.attention_head_dim, 1e-6);
     const attention::SeparateQkv<T> qkv(width, width, heads, nn::Bias::yes, qk_norm);
-    for (auto& side : block.sides) {
-      side.norm1 = side.norm2 = plain;
-      side.qkv = qkv;
-      if (last && &side == &block.sides[text]) continue;
-      side.to_out = nn::Linear<T>(width, width);
-      side.ff = nn::Mlp<T>(width, 4 * width);
-    }
-    norm1_context = nn::Linear<T>(width, (last ? 2 : 6) * width);
-    if (dual) attn2 = attention::MultiHeadAttention<T>{qkv, nn::Linear<T>(width, width), {}};
+    joint = Joint(width, qkv, last ? TextStream::read_only : TextStream::updated);
+    if (!dual) return;
+    joint.norm1 = nn::Linear<T>(width, 9 * width);
+    attn2 = attention::MultiHeadAttention<T>{qkv, nn::Linear<T>(width, width), {}};
   }
 
   // c [B, D]: the conditioning vector after its SiLU.
   Streams operator()(Streams x, const Tensor<T, 2>& c) const {
-    typename Block::Modulations m;
-    conditioning::Modulation<T> second;
-    if (attn2) {
-      const auto row = conditioning::modulation_rows<9>(norm1, c);
-      m[image] = {{row[0], row[1], row[2]}, {row[3], row[4], row[5]}};
-      second = {row[6], row[7], row[8]};
-    } else {
-      m[image] = six(conditioning::modulation_rows<6>(norm1, c));
-    }
-    if (block.sides[text].updated()) {
-      m[text] = six(conditioning::modulation_rows<6>(norm1_context, c));
-    } else {
-      const auto row = conditioning::modulation_rows<2>(norm1_context, c);  // scale first
-      m[text].attention = {row[1], row[0], {}};
-    }
-    if (!attn2) return block(std::move(x), m);
-    const Tensor<T, 3> h = block.sides[image].norm1.modulated(x[image], second.shift, second.scale);
-    x = block.attend(std::move(x), m);
-    x[image] = attn2->add_to(h, second.gate, std::move(x[image]));
-    return block.feed_forward(std::move(x), m);
+    if (!attn2) return joint(std::move(x), c);
+    const auto row = conditioning::modulation_rows<9>(joint.norm1, c);
+    const typename Joint::Modulations m{
+        conditioning::StreamModulation<T>{{row[0], row[1], row[2]}, {row[3], row[4], row[5]}}, joint.text_rows(c)};
+    const Tensor<T, 3> h = joint.block.sides[Joint::image].norm1.modulated(x[Joint::image], row[6], row[7]);
+    x = joint.block.attend(std::move(x), m);
+    x[Joint::image] = attn2->add_to(h, row[8], std::move(x[Joint::image]));
+    return joint.block.feed_forward(std::move(x), m);
   }
 
   void visit(auto&& v) {
-    auto& im = block.sides[image];
-    auto& tx = block.sides[text];
-    v("norm1.linear", norm1);
-    v("norm1_context.linear", norm1_context);
-    v("attn.to_q", im.qkv.to_q);
-    v("attn.to_k", im.qkv.to_k);
-    v("attn.to_v", im.qkv.to_v);
-    v("attn.add_q_proj", tx.qkv.to_q);
-    v("attn.add_k_proj", tx.qkv.to_k);
-    v("attn.add_v_proj", tx.qkv.to_v);
-    v("attn.norm_q", im.qkv.norm_q);
-    v("attn.norm_k", im.qkv.norm_k);
-    v("attn.norm_added_q", tx.qkv.norm_q);
-    v("attn.norm_added_k", tx.qkv.norm_k);
-    v("attn.to_out.0", im.to_out);
-    v("attn.to_add_out", tx.to_out);
-    if (attn2) {
-      v("attn2", attn2->projection);
-      v("attn2.to_out.0", attn2->to_out);
-    }
-    v("ff.net.0.proj", im.ff.fc1);
-    v("ff.net.2", im.ff.fc2);
-    v("ff_context.net.0.proj", tx.ff.fc1);
-    v("ff_context.net.2", tx.ff.fc2);
-  }
-
- private:
-  static conditioning::StreamModulation<T> six(const std::array<Tensor<T, 3>, 6>& row) {
-    return {{row[0], row[1], row[2]}, {row[3], row[4], row[5]}};
+    joint.visit(v);
+    if (!attn2) return;
+    v("attn2", attn2->projection);
+    v("attn2.to_out.0", attn2->to_out);
   }
 };
 

@@ -2,9 +2,6 @@
 #pragma once
 
 #include <array>
-#include <charconv>
-#include <cmath>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -13,17 +10,13 @@
 #include "aulos/core/config.hpp"
 #include "aulos/core/error.hpp"
 #include "aulos/io/safetensors.hpp"
+#include "aulos/models/checkpoint_shapes.hpp"
 #include "aulos/models/sd3_config.hpp"
 #include "aulos/nn/load.hpp"
 
 namespace aulos::inline AULOS_ISA::models {
 
-struct SD3LoadOptions {
-  std::string prefix;  // the subtree to load; what lies outside it is ignored
-  bool allow_unexpected = false;
-  io::Mode mode = io::Mode::read;
-  std::optional<SD3Config> config = {};  // overrides the file's
-};
+using SD3LoadOptions = ModelLoadOptions<SD3Config>;
 
 enum class SD3Layout { diffusers, single_file };
 
@@ -110,19 +103,14 @@ inline nn::StoredAs sd3_single_file_name(const std::string& name, Index last_blo
 
 // The configuration: `config` in the metadata, else what the shapes tell. ConfigError names a field that stays open.
 inline SD3Config sd3_config_of(const io::Checkpoint& checkpoint, const SD3Source& source) {
-  if (const auto found = checkpoint.metadata().find("config"); found != checkpoint.metadata().end())
-    return SD3Config::from_json(io::json::parse(found->second));
+  if (const auto config = config_in_metadata<SD3Config>(checkpoint)) return *config;
   const bool single = source.layout == SD3Layout::single_file;
-  const auto name_of = [&](const std::string& name) {
-    return source.prefix + (single ? sd3_single_file_name(name, -1).name : name);
-  };
+  const CheckpointShapes shapes("sd3", checkpoint, source.prefix);
+  const auto name_of = [&](const std::string& name) { return single ? sd3_single_file_name(name, -1).name : name; };
   const auto extent = [&](const std::string& name, std::size_t axis, const char* field) {
-    const io::TensorInfo* info = checkpoint.find(name_of(name));
-    if (info == nullptr || info->shape.size() <= axis)
-      throw ConfigError(std::string("sd3: can't tell ") + field + " from " + checkpoint.path() + ": it has no " +
-                        io::quote(name_of(name)) + "; give a config");
-    return info->shape[axis];
+    return shapes.extent(name_of(name), axis, field);
   };
+  const auto has = [&](const std::string& name) { return shapes.has(name_of(name)); };
   SD3Config c;
   const Index width = extent("pos_embed.proj.weight", 0, "caption_projection_dim");
   c.in_channels = extent("pos_embed.proj.weight", 1, "in_channels");
@@ -130,10 +118,8 @@ inline SD3Config sd3_config_of(const io::Checkpoint& checkpoint, const SD3Source
   c.joint_attention_dim = extent("context_embedder.weight", 1, "joint_attention_dim");
   c.pooled_projection_dim = extent("time_text_embed.text_embedder.linear_1.weight", 1, "pooled_projection_dim");
   if (c.patch_size > 0) c.out_channels = extent("proj_out.weight", 0, "out_channels") / (c.patch_size * c.patch_size);
-  const Index table = extent("pos_embed.pos_embed", 1, "pos_embed_max_size");
-  c.pos_embed_max_size = static_cast<Index>(std::llround(std::sqrt(static_cast<double>(table))));
+  c.pos_embed_max_size = square_side(extent("pos_embed.pos_embed", 1, "pos_embed_max_size"));
   const auto block = [](Index i) { return "transformer_blocks." + std::to_string(i) + "."; };
-  const auto has = [&](const std::string& name) { return checkpoint.find(name_of(name)) != nullptr; };
   c.num_layers = 0;
   while (has(block(c.num_layers) + "attn.to_q.weight")) ++c.num_layers;
   for (Index i = 0; i < c.num_layers; ++i)
@@ -144,8 +130,7 @@ inline SD3Config sd3_config_of(const io::Checkpoint& checkpoint, const SD3Source
   } else if (single || width == 1536 || width == 2432) {  // published files
     c.attention_head_dim = 64;
   } else {
-    throw ConfigError("sd3: can't tell attention_head_dim from " + checkpoint.path() +
-                      ": the shapes allow several; give a config");
+    shapes.open("attention_head_dim", "the shapes allow several");
   }
   c.num_attention_heads = c.attention_head_dim > 0 ? width / c.attention_head_dim : 0;
   if (c.width() != width)

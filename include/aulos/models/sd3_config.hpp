@@ -9,6 +9,7 @@
 #include "aulos/core/config.hpp"
 #include "aulos/core/error.hpp"
 #include "aulos/io/json.hpp"
+#include "aulos/models/config_fields.hpp"
 
 namespace aulos::inline AULOS_ISA::models {
 
@@ -34,22 +35,25 @@ struct SD3Config {
     return std::find(dual_attention_layers.begin(), dual_attention_layers.end(), layer) != dual_attention_layers.end();
   }
 
+  template <class Self, class F>
+  static void fields(Self& c, F&& f) {
+    f("sample_size", c.sample_size);
+    f("patch_size", c.patch_size);
+    f("in_channels", c.in_channels);
+    f("out_channels", c.out_channels);
+    f("num_layers", c.num_layers);
+    f("attention_head_dim", c.attention_head_dim);
+    f("num_attention_heads", c.num_attention_heads);
+    f("joint_attention_dim", c.joint_attention_dim);
+    f("pooled_projection_dim", c.pooled_projection_dim);
+    f("pos_embed_max_size", c.pos_embed_max_size);
+    constexpr Spelling<QkNormKind> norms[] = {{QkNormKind::none, ""}, {QkNormKind::rms_norm, "rms_norm"}};
+    f("qk_norm", c.qk_norm, norms);
+  }
+
   // Itself, or ConfigError naming the field that can't be.
   const SD3Config& checked() const {
-    const auto positive = [](const char* field, Index value) {
-      if (value < 1)
-        throw ConfigError(std::string("sd3: ") + field + " is " + std::to_string(value) + ", expected >= 1");
-    };
-    positive("sample_size", sample_size);
-    positive("patch_size", patch_size);
-    positive("in_channels", in_channels);
-    positive("out_channels", out_channels);
-    positive("num_layers", num_layers);
-    positive("attention_head_dim", attention_head_dim);
-    positive("num_attention_heads", num_attention_heads);
-    positive("joint_attention_dim", joint_attention_dim);
-    positive("pooled_projection_dim", pooled_projection_dim);
-    positive("pos_embed_max_size", pos_embed_max_size);
+    fields(*this, FieldChecker("sd3"));
     if (width() % 4 != 0)
       throw ConfigError("sd3: num_attention_heads * attention_head_dim is " + std::to_string(width()) +
                         ", expected a multiple of 4 (the table of positions)");
@@ -63,25 +67,12 @@ struct SD3Config {
   // From the JSON of diffusers' config.json, or of a checkpoint's metadata. Absent fields keep diffusers' defaults.
   static SD3Config from_json(const io::json::Value& json) {
     SD3Config c;
-    const auto field = [&](const char* name, Index& value) { value = json.get_or<Index>(name, value); };
-    field("sample_size", c.sample_size);
-    field("patch_size", c.patch_size);
-    field("in_channels", c.in_channels);
-    field("num_layers", c.num_layers);
-    field("attention_head_dim", c.attention_head_dim);
-    field("num_attention_heads", c.num_attention_heads);
-    field("joint_attention_dim", c.joint_attention_dim);
-    field("pooled_projection_dim", c.pooled_projection_dim);
-    field("pos_embed_max_size", c.pos_embed_max_size);
+    fields(c, FieldReader("sd3", json));
     c.out_channels = json.get_or<Index>("out_channels", c.in_channels);
     const Index caption = json.get_or<Index>("caption_projection_dim", c.width());
     if (caption != c.width())
       throw ConfigError("sd3: caption_projection_dim is " + std::to_string(caption) +
                         ", expected num_attention_heads * attention_head_dim = " + std::to_string(c.width()));
-    const std::string norm = json.get_or<std::string>("qk_norm", "");
-    if (!norm.empty() && norm != "rms_norm")
-      throw ConfigError("sd3: qk_norm is \"" + norm + "\", expected null or \"rms_norm\"");
-    c.qk_norm = norm.empty() ? QkNormKind::none : QkNormKind::rms_norm;
     if (const io::json::Value* layers = json.find("dual_attention_layers"); layers != nullptr && !layers->is_null())
       for (const io::json::Value& layer : layers->items())
         c.dual_attention_layers.push_back(layer.as<Index>("dual_attention_layers"));
@@ -91,28 +82,11 @@ struct SD3Config {
   std::string to_json() const {
     io::json::Writer json;
     json.begin_object();
-    const auto field = [&](const char* name, Index value) {
-      json.key(name);
-      json.value(value);
-    };
     json.key("_class_name");
     json.value("SD3Transformer2DModel");
-    field("sample_size", sample_size);
-    field("patch_size", patch_size);
-    field("in_channels", in_channels);
-    field("out_channels", out_channels);
-    field("num_layers", num_layers);
-    field("attention_head_dim", attention_head_dim);
-    field("num_attention_heads", num_attention_heads);
-    field("joint_attention_dim", joint_attention_dim);
+    const FieldWriter field(json);
+    fields(*this, field);
     field("caption_projection_dim", width());
-    field("pooled_projection_dim", pooled_projection_dim);
-    field("pos_embed_max_size", pos_embed_max_size);
-    json.key("qk_norm");
-    if (qk_norm == QkNormKind::rms_norm)
-      json.value("rms_norm");
-    else
-      json.null();
     json.key("dual_attention_layers");
     json.begin_array();
     for (Index layer : dual_attention_layers) json.value(layer);

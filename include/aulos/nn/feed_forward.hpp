@@ -11,6 +11,19 @@
 
 namespace aulos::inline AULOS_ISA::nn {
 
+// activation(proj(x)): the first half of a feed-forward by itself.
+template <Real T, Activation Function = Activation::gelu_tanh>
+struct HiddenLayer {
+  using value_type = T;
+
+  Linear<T> proj;
+
+  Tensor<T, 3> operator()(const Tensor<T, 3>& x) const { return proj(x, Function); }
+
+  void visit(auto&& v) { v("proj", proj); }
+  bool operator==(const HiddenLayer&) const = default;
+};
+
 // fc2(activation(fc1(x))).
 template <Real T, Activation Function = Activation::gelu_tanh>
 struct Mlp {

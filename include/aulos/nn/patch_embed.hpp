@@ -7,6 +7,7 @@
 
 #include "aulos/core/config.hpp"
 #include "aulos/core/parameter.hpp"
+#include "aulos/nn/linear.hpp"
 #include "aulos/nn/module.hpp"
 #include "aulos/ops/arithmetic.hpp"
 #include "aulos/ops/linear.hpp"
@@ -14,33 +15,51 @@
 
 namespace aulos::inline AULOS_ISA::nn {
 
-// A convolution with kernel = stride = patch, then a table of positions [1, P * P, C] of which the centre is taken
+// A convolution with kernel = stride = patch: [B, Cin, H, W] -> [B, N, C], tokens row by row.
+template <Real T>
+struct PatchProjection {
+  using value_type = T;
+
+  Weight<T> weight;      // [C, Cin, patch, patch]
+  Parameter<T, 1> bias;  // [C], or absent
+  Index patch = 1;
+
+  PatchProjection() = default;
+  PatchProjection(Index in_channels, Index channels, Index patch_size, Bias with_bias = Bias::yes)
+      : weight(Shape<4>{channels, in_channels, patch_size, patch_size}), patch(patch_size) {
+    if (with_bias == Bias::yes) bias = Parameter<T, 1>(Shape<1>{channels});
+  }
+
+  Tensor<T, 3> operator()(const Tensor<T, 4>& x) const { return linear(patchify(x, patch), weight, bias); }
+
+  void visit(auto&& v) {
+    v("weight", weight);
+    v("bias", bias);
+  }
+  bool operator==(const PatchProjection&) const = default;
+};
+
+// A patch projection, then a table of positions [1, P * P, C] of which the centre is taken
 // (never interpolated). PatchEmbed of diffusers with cropping: SD3, AuraFlow.
 template <Real T>
 struct PatchEmbed {
   using value_type = T;
 
-  Weight<T> weight;           // [C, Cin, patch, patch]
-  Parameter<T, 1> bias;       // [C]
+  PatchProjection<T> proj;
   Parameter<T, 3> pos_embed;  // [1, P * P, C]; a buffer: derived where a checkpoint lacks it
-  Index patch = 1;
-  Index table_side = 0;  // P
+  Index table_side = 0;       // P
 
   PatchEmbed() = default;
   PatchEmbed(Index in_channels, Index channels, Index patch_size, Index side)
-      : weight(Shape<4>{channels, in_channels, patch_size, patch_size}),
-        bias(Shape<1>{channels}),
-        pos_embed(Shape<3>{1, side * side, channels}),
-        patch(patch_size),
-        table_side(side) {
+      : proj(in_channels, channels, patch_size), pos_embed(Shape<3>{1, side * side, channels}), table_side(side) {
     pos_embed.set_trainable(false);
   }
 
   // [B, Cin, H, W] -> [B, N, C], tokens row by row.
   Tensor<T, 3> operator()(const Tensor<T, 4>& x) const {
-    const Index rows = x.extent(2) / patch;
-    const Index columns = x.extent(3) / patch;
-    const Tensor<T, 3> tokens = linear(patchify(x, patch), weight, bias);
+    const Index rows = x.extent(2) / proj.patch;
+    const Index columns = x.extent(3) / proj.patch;
+    const Tensor<T, 3> tokens = proj(x);
     const Shape<3> shape = tokens.shape();
     const Tensor<T, 4> grid = tokens.reshape(Shape<4>{shape[0], rows, columns, shape[2]});
     return add(grid, positions(rows, columns)).reshape(shape);
@@ -81,8 +100,7 @@ struct PatchEmbed {
   }
 
   void visit(auto&& v) {
-    v("proj.weight", weight);
-    v("proj.bias", bias);
+    v("proj", proj);
     v("pos_embed", pos_embed, Role::derived_buffer);
   }
   bool operator==(const PatchEmbed&) const = default;

@@ -10,7 +10,21 @@
 
 namespace aulos::inline AULOS_ISA {
 
-enum class Activation { identity, relu, gelu, gelu_tanh, silu, sigmoid, tanh, softplus, exp, log, sqrt, rsqrt };
+enum class Activation {
+  identity,
+  relu,
+  gelu,
+  gelu_tanh,
+  silu,
+  sigmoid,
+  tanh,
+  softplus,
+  elu_plus_one,
+  exp,
+  log,
+  sqrt,
+  rsqrt
+};
 
 // Calls f with the function object of an activation: one branch per op, none per element.
 template <class F>
@@ -32,6 +46,8 @@ void with_activation(Activation activation, F&& f) {
       return f(simd::Tanh{});
     case Activation::softplus:
       return f(simd::Softplus{});
+    case Activation::elu_plus_one:
+      return f(simd::EluPlusOne{});
     case Activation::exp:
       return f(simd::Exp{});
     case Activation::log:
@@ -45,8 +61,8 @@ void with_activation(Activation activation, F&& f) {
 
 // The names under which profile and errors know them.
 inline const char* name_of(Activation activation) noexcept {
-  constexpr const char* names[] = {"identity", "relu",     "gelu", "gelu_tanh", "silu", "sigmoid",
-                                   "tanh",     "softplus", "exp",  "log",       "sqrt", "rsqrt"};
+  constexpr const char* names[] = {"identity", "relu",         "gelu", "gelu_tanh", "silu", "sigmoid", "tanh",
+                                   "softplus", "elu_plus_one", "exp",  "log",       "sqrt", "rsqrt"};
   return names[static_cast<int>(activation)];
 }
 
@@ -132,6 +148,11 @@ Tensor<T, Rank> sigmoid(Tensor<T, Rank> x) {
 template <Real T, int Rank>
 Tensor<T, Rank> tanh(Tensor<T, Rank> x) {
   return apply(std::move(x), Activation::tanh);
+}
+// elu(x) + 1, the positive feature of linear attention.
+template <Real T, int Rank>
+Tensor<T, Rank> elu_plus_one(Tensor<T, Rank> x) {
+  return apply(std::move(x), Activation::elu_plus_one);
 }
 
 }  // namespace aulos::inline AULOS_ISA

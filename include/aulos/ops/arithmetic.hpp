@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "aulos/core/config.hpp"
+#include "aulos/core/text.hpp"
 #include "aulos/kernels/elementwise.hpp"
 #include "aulos/kernels/reduce.hpp"
 #include "aulos/ops/op.hpp"
@@ -21,11 +22,10 @@ struct Broadcast {
 
 inline Broadcast broadcast(const Op& op, const Dims& a, const Dims& b) {
   Broadcast out{a, a, b};
-  op.require(a.rank == b.rank, [&] { return "a " + to_string(a) + " and b " + to_string(b) + " differ in rank"; });
+  op.require(a.rank == b.rank, [&] { return concat_text({"a ", a, " and b ", b, " differ in rank"}); });
   for (int axis = 0; axis < a.rank; ++axis) {
     op.require(a.extent[axis] == b.extent[axis] || a.extent[axis] == 1 || b.extent[axis] == 1, [&] {
-      return "a " + to_string(a) + " and b " + to_string(b) + " differ in axis " + std::to_string(axis) +
-             " and neither is 1";
+      return concat_text({"a ", a, " and b ", b, " differ in axis ", axis, " and neither is 1"});
     });
     out.y.extent[axis] = a.extent[axis] == 1 ? b.extent[axis] : a.extent[axis];
     const auto repeat = [&](Dims& dims) {
@@ -88,17 +88,16 @@ template <Real T>
 AnyTensor<T> linear_combination(std::span<const AnyTensor<T>> x, std::span<const T> factors, T constant = T{0}) {
   constexpr std::size_t most = 8;
   if (x.empty() || x.size() > most || x.size() != factors.size())
-    throw ShapeError("linear_combination: expected 1 to 8 terms and as many factors, got " + std::to_string(x.size()) +
-                     " and " + std::to_string(factors.size()));
+    throw ShapeError(concat_text(
+        {"linear_combination: expected 1 to 8 terms and as many factors, got ", x.size(), " and ", factors.size()}));
   const AnyTensor<T> none;
   const auto term = [&](std::size_t i) { return optional_arg("x", i < x.size() ? x[i] : none); };
   Op op("linear_combination", arg("x", x[0]), term(1), term(2), term(3), term(4), term(5), term(6), term(7));
   std::array<AnyTensor<T>, most> dense;
   for (std::size_t i = 0; i < x.size(); ++i) {
-    op.require(!x[i].empty(), [&] { return "x[" + std::to_string(i) + "] is empty (moved from?)"; });
+    op.require(!x[i].empty(), [&] { return concat_text({"x[", i, "] is empty (moved from?)"}); });
     op.require(x[i].dims().same_extents(x[0].dims()), [&] {
-      return "x[0] " + to_string(x[0].dims()) + " and x[" + std::to_string(i) + "] " + to_string(x[i].dims()) +
-             " differ";
+      return concat_text({"x[0] ", x[0].dims(), " and x[", i, "] ", x[i].dims(), " differ"});
     });
     dense[i] = op.dense(x[i]);
   }

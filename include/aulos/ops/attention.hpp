@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "aulos/core/config.hpp"
+#include "aulos/core/text.hpp"
 #include "aulos/kernels/attention.hpp"
 #include "aulos/kernels/attention_backward.hpp"
 #include "aulos/kernels/attention_mask.hpp"
@@ -113,9 +114,8 @@ kernels::AttentionShape attention_shape(const Op& op, std::span<const Side<T>> s
   const auto same = [&](const AnyTensor<T>& x, const AnyTensor<T>& first, const char* name, int axis,
                         const char* letter) {
     op.require(x.extent(axis) == first.extent(axis), [&] {
-      return std::string(name) + " " + to_string(x.dims()) + " and " + name + " " + to_string(first.dims()) +
-             " of an earlier side differ in " + letter + " (" + std::to_string(x.extent(axis)) +
-             " != " + std::to_string(first.extent(axis)) + ")";
+      return concat_text({name, " ", x.dims(), " and ", name, " ", first.dims(), " of an earlier side differ in ",
+                          letter, " (", x.extent(axis), " != ", first.extent(axis), ")"});
     });
   };
   for (const Side<T>& side : sides) {
@@ -135,8 +135,8 @@ kernels::AttentionShape attention_shape(const Op& op, std::span<const Side<T>> s
       for (int axis = 0; axis < 3; ++axis) {
         op.require(side.v.extent(axis) == side.k.extent(axis), [&] {
           const char* letter[] = {"B", "Nk", "G"};
-          return "k " + to_string(side.k.dims()) + " and v " + to_string(side.v.dims()) + " differ in " + letter[axis] +
-                 " (" + std::to_string(side.k.extent(axis)) + " != " + std::to_string(side.v.extent(axis)) + ")";
+          return concat_text({"k ", side.k.dims(), " and v ", side.v.dims(), " differ in ", letter[axis], " (",
+                              side.k.extent(axis), " != ", side.v.extent(axis), ")"});
         });
       }
     }
@@ -145,8 +145,8 @@ kernels::AttentionShape attention_shape(const Op& op, std::span<const Side<T>> s
   op.require(k != nullptr, [] { return "no side has keys (an empty sequence is k of extent 0, not an absent k)"; });
   const auto differ = [&](int axis, const char* letter) {
     op.require(q->extent(axis) == k->extent(axis), [&] {
-      return "q " + to_string(q->dims()) + " and k " + to_string(k->dims()) + " differ in " + letter + " (" +
-             std::to_string(q->extent(axis)) + " != " + std::to_string(k->extent(axis)) + ")";
+      return concat_text({"q ", q->dims(), " and k ", k->dims(), " differ in ", letter, " (", q->extent(axis),
+                          " != ", k->extent(axis), ")"});
     });
   };
   differ(0, "B");
@@ -154,8 +154,8 @@ kernels::AttentionShape attention_shape(const Op& op, std::span<const Side<T>> s
   const Index heads = q->extent(2);
   const Index groups = k->extent(2);
   op.require(groups == 0 ? heads == 0 : heads % groups == 0, [&] {
-    return "q " + to_string(q->dims()) + " has " + std::to_string(heads) + " heads, not a multiple of the " +
-           std::to_string(groups) + " of k " + to_string(k->dims());
+    return concat_text(
+        {"q ", q->dims(), " has ", heads, " heads, not a multiple of the ", groups, " of k ", k->dims()});
   });
   const double scale = options.scale.value_or(1 / std::sqrt(static_cast<double>(q->extent(3))));
   return {q->extent(0), heads, groups, q->extent(3), v->extent(3), scale};
@@ -295,8 +295,7 @@ JointAttention<T, Mask, Score> joint_attention(std::span<const Side<T>> sides, c
     }
     visit(optional_arg("bias", bias));
   });
-  op.require(sides.size() <= max_sides,
-             [&] { return std::to_string(sides.size()) + " sides, at most " + std::to_string(max_sides); });
+  op.require(sides.size() <= max_sides, [&] { return concat_text({sides.size(), " sides, at most ", max_sides}); });
   JointAttention<T, Mask, Score> run{attention_shape(op, sides, options), sides.size(), {}, {}, {}, mask, score};
 
   for (std::size_t s = 0; s < run.count; ++s) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "aulos/core/config.hpp"
+#include "aulos/core/text.hpp"
 #include "aulos/kernels/embedding.hpp"
 #include "aulos/ops/op.hpp"
 
@@ -23,8 +24,8 @@ AnyTensor<T> embedding(const AnyTensor<T>& table, const AnyTensor<std::int64_t>&
   op.run(cost_per_element<T>(y.count(), 0, 2), [&](Threads threads) {
     for (Index i = 0; i < at.count(); ++i) {
       op.require(at.data()[i] >= 0 && at.data()[i] < rows, [&] {
-        return "id " + std::to_string(at.data()[i]) + " at position " + std::to_string(i) + ", expected 0 to " +
-               std::to_string(rows - 1) + " for table " + to_string(table.dims());
+        return concat_text(
+            {"id ", at.data()[i], " at position ", i, ", expected 0 to ", rows - 1, " for table ", table.dims()});
       });
     }
     kernels::gather_rows<T>(threads, table.data(), table.stride(0), at.data(), at.count(), table.last(),

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "aulos/core/config.hpp"
+#include "aulos/core/text.hpp"
 #include "aulos/kernels/copy.hpp"
 #include "aulos/ops/op.hpp"
 
@@ -42,7 +43,7 @@ AnyTensor<T> permute(const AnyTensor<T>& x, std::span<const Index> order) {
   for (int axis = 0; axis < x.rank(); ++axis) {
     const Index from = order[static_cast<std::size_t>(axis)];
     op.require(from >= 0 && from < x.rank() && !seen[from], [&] {
-      return "order " + to_string(order.data(), x.rank()) + " of x " + to_string(x.dims()) + " is no permutation";
+      return concat_text({"order ", to_string(order.data(), x.rank()), " of x ", x.dims(), " is no permutation"});
     });
     seen[from] = true;
     view.extent[axis] = x.extent(static_cast<int>(from));
@@ -65,15 +66,13 @@ AnyTensor<T> concat(std::span<const AnyTensor<T>> x, int axis) {
     for (const AnyTensor<T>& part : x) visit(arg("x", part));
   });
   Dims dims = x[0].dims();
-  op.require(axis >= 0 && axis < dims.rank, [&] { return "axis " + std::to_string(axis) + " of " + to_string(dims); });
+  op.require(axis >= 0 && axis < dims.rank, [&] { return concat_text({"axis ", axis, " of ", dims}); });
   dims.extent[axis] = 0;
   for (const AnyTensor<T>& part : x) {
     bool fits = part.rank() == dims.rank;
     for (int other = 0; fits && other < dims.rank; ++other)
       fits = other == axis || part.extent(other) == dims.extent[other];
-    op.require(fits, [&] {
-      return to_string(x[0].dims()) + " and " + to_string(part.dims()) + " differ outside axis " + std::to_string(axis);
-    });
+    op.require(fits, [&] { return concat_text({x[0].dims(), " and ", part.dims(), " differ outside axis ", axis}); });
     dims.extent[axis] += part.extent(axis);
   }
   AnyTensor<T> y = op.empty<T>(dims);

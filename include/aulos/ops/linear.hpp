@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "aulos/core/config.hpp"
+#include "aulos/core/text.hpp"
 #include "aulos/kernels/gemm.hpp"
 #include "aulos/kernels/matmul.hpp"
 #include "aulos/kernels/reduce.hpp"
@@ -52,12 +53,10 @@ template <Real T>
 void check_linear(const Op& op, const AnyTensor<T>& x, const Weight<T>& w, const AnyTensor<T>& bias) {
   op.require(!w.empty(), [] { return "weight is absent"; });
   op.require(x.last() == w.in(), [&] {
-    return "x " + to_string(x.dims()) + " has " + std::to_string(x.last()) + " channels, the weight " +
-           to_string(w.shape()) + " takes " + std::to_string(w.in());
+    return concat_text({"x ", x.dims(), " has ", x.last(), " channels, the weight ", w.shape(), " takes ", w.in()});
   });
   op.require(bias.empty() || (bias.rank() == 1 && bias.last() == w.out()), [&] {
-    return "bias " + to_string(bias.dims()) + " of a weight " + to_string(w.shape()) + ", expected [" +
-           std::to_string(w.out()) + "]";
+    return concat_text({"bias ", bias.dims(), " of a weight ", w.shape(), ", expected [", w.out(), "]"});
   });
 }
 
@@ -136,7 +135,7 @@ AnyTensor<T> linear_residual(const AnyTensor<T>& x, const Weight<T>& w, const An
         optional_arg("gate", gate), arg("residual", residual));
   check_linear(op, x, w, bias);
   op.require(residual.dims().same_extents(x.dims().with_last(w.out())), [&] {
-    return "residual " + to_string(residual.dims()) + ", expected " + to_string(x.dims().with_last(w.out()));
+    return concat_text({"residual ", residual.dims(), ", expected ", x.dims().with_last(w.out())});
   });
   if (op.recording()) return gated_residual(std::move(residual), gate, linear(x, w, bias, Activation::identity));
   const ModulationPart<T> by = modulation_part(op, "gate", gate, residual.dims());

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "aulos/core/config.hpp"
+#include "aulos/core/text.hpp"
 #include "aulos/kernels/loss.hpp"
 #include "aulos/ops/op.hpp"
 #include "aulos/ops/reduce.hpp"
@@ -27,8 +28,8 @@ AnyTensor<T> cross_entropy(const AnyTensor<T>& logits, const AnyTensor<std::int6
   bool same = labels.rank() + 1 == logits.rank();
   for (int axis = 0; same && axis < labels.rank(); ++axis) same = labels.extent(axis) == logits.extent(axis);
   op.require(same, [&] {
-    return "labels " + to_string(labels.dims()) + " for logits " + to_string(logits.dims()) + ", expected " +
-           to_string(logits.dims().extent, logits.rank() - 1);
+    return concat_text({"labels ", labels.dims(), " for logits ", logits.dims(), ", expected ",
+                        to_string(logits.dims().extent, logits.rank() - 1)});
   });
   const AnyTensor<T> x = op.dense(logits);
   const AnyTensor<std::int64_t> label = op.dense(labels);
@@ -41,8 +42,8 @@ AnyTensor<T> cross_entropy(const AnyTensor<T>& logits, const AnyTensor<std::int6
     for (Index r = 0; r < rows; ++r) {
       const std::int64_t at = label.data()[r];
       op.require(at == options.ignore || (at >= 0 && at < classes), [&] {
-        return "label " + std::to_string(at) + " of row " + std::to_string(r) + ", expected 0 to " +
-               std::to_string(classes - 1) + " or " + std::to_string(options.ignore) + " (ignored)";
+        return concat_text(
+            {"label ", at, " of row ", r, ", expected 0 to ", classes - 1, " or ", options.ignore, " (ignored)"});
       });
       counted += at != options.ignore;
     }
@@ -69,7 +70,7 @@ template <Real T>
 AnyTensor<T> mse_loss(const AnyTensor<T>& x, const AnyTensor<T>& target) {
   Op op("mse_loss", arg("x", x), arg("target", target));
   op.require(x.dims().same_extents(target.dims()), [&] {  // repeating one of them is hardly ever meant
-    return "x " + to_string(x.dims()) + " and target " + to_string(target.dims()) + " differ";
+    return concat_text({"x ", x.dims(), " and target ", target.dims(), " differ"});
   });
   const AnyTensor<T> d = subtract(x, target);
   return total("mse_loss", multiply(d, d), 1.0 / static_cast<double>(d.count()));

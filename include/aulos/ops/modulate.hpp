@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "aulos/core/config.hpp"
+#include "aulos/core/text.hpp"
 #include "aulos/kernels/modulate.hpp"
 #include "aulos/ops/op.hpp"
 
@@ -71,8 +72,7 @@ ModulationPart<T> modulation_part(const Op& op, const char* name, const AnyTenso
     if (axis > 0 && axis + 1 < part.rank()) per_sample = per_sample && part.extent(axis) == 1;
   }
   op.require(per_token || (per_sample && (part.rank() == 2 || part.rank() == x.rank)), [&] {
-    return std::string(name) + " " + to_string(part.dims()) + " for x " + to_string(x) +
-           ", expected a row per sample or one per token";
+    return concat_text({name, " ", part.dims(), " for x ", x, ", expected a row per sample or one per token"});
   });
   const RowsOf<T> rows = rows_of(op, part);
   return {rows.tensor, rows.stride, per_token ? 1 : tokens};
@@ -129,8 +129,9 @@ AnyTensor<T> modulate(const AnyTensor<T>& x, const AnyTensor<T>& shift, const An
 template <Real T>
 AnyTensor<T> gated_residual(AnyTensor<T>&& residual, const AnyTensor<T>& gate, const AnyTensor<T>& f) {
   Op op("gated_residual", arg("residual", residual), optional_arg("gate", gate), arg("f", f));
-  op.require(residual.dims().same_extents(f.dims()),
-             [&] { return "residual " + to_string(residual.dims()) + " and f " + to_string(f.dims()) + " differ"; });
+  op.require(residual.dims().same_extents(f.dims()), [&] {
+    return concat_text({"residual ", residual.dims(), " and f ", f.dims(), " differ"});
+  });
   const ModulationPart<T> by = modulation_part(op, "gate", gate, f.dims());
   const RowsOf<T> in = rows_of(op, f);
   const Ghost<T> gresidual = op.ghost(residual);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "aulos/core/config.hpp"
+#include "aulos/core/text.hpp"
 #include "aulos/kernels/norm.hpp"
 #include "aulos/ops/modulate.hpp"
 #include "aulos/ops/op.hpp"
@@ -22,8 +23,7 @@ AnyTensor<T> norm(NormKind kind, const AnyTensor<T>& x, const AnyTensor<T>& weig
         optional_arg("bias", bias), optional_arg("shift", shift), optional_arg("scale", scale));
   const auto check = [&](const char* what, const AnyTensor<T>& p) {
     op.require(p.empty() || (p.rank() == 1 && p.last() == x.last()), [&] {
-      return std::string(what) + " " + to_string(p.dims()) + " for x " + to_string(x.dims()) + ", expected [" +
-             std::to_string(x.last()) + "]";
+      return concat_text({what, " ", p.dims(), " for x ", x.dims(), ", expected [", x.last(), "]"});
     });
   };
   check("weight", weight);

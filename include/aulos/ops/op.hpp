@@ -14,6 +14,7 @@
 #include "aulos/core/error.hpp"
 #include "aulos/core/function_ref.hpp"
 #include "aulos/core/tensor.hpp"
+#include "aulos/core/text.hpp"
 #include "aulos/kernels/copy.hpp"
 
 namespace aulos::inline AULOS_ISA {
@@ -40,6 +41,16 @@ template <class T>
 Named<T> optional_arg(const char* name, const AnyTensor<T>& tensor) {
   return {name, tensor, true};
 }
+
+namespace any {
+
+// The elements, or nullptr where the tensor is empty: how kernels are told that a part is absent.
+template <Real T>
+T* data_or_null(const AnyTensor<T>& x) {
+  return x.empty() ? nullptr : x.mutable_data();
+}
+
+}  // namespace any
 
 // Every op is written on it:
 //     template <Real T> AnyTensor<T> silu(AnyTensor<T> x) {

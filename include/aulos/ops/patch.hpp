@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "aulos/core/config.hpp"
+#include "aulos/core/text.hpp"
 #include "aulos/ops/layout.hpp"
 #include "aulos/ops/op.hpp"
 
@@ -40,8 +41,7 @@ template <Real T>
 AnyTensor<T> patchify(const AnyTensor<T>& x, Index patch, PatchOrder order) {
   Op op("patchify", arg("x", x));
   op.require(patch >= 1 && x.extent(2) % patch == 0 && x.extent(3) % patch == 0, [&] {
-    return "x " + to_string(x.dims()) + ": height and width are no multiples of the patch size " +
-           std::to_string(patch);
+    return concat_text({"x ", x.dims(), ": height and width are no multiples of the patch size ", patch});
   });
   const Dims view = patch_view(x.dims(), patch, order);
   const Index tokens = view.extent[1] * view.extent[2];
@@ -62,9 +62,8 @@ AnyTensor<T> unpatchify(const AnyTensor<T>& x, Index rows, Index columns, Index 
   Op op("unpatchify", arg("x", x));
   op.require(
       patch >= 1 && rows >= 0 && columns >= 0 && x.extent(1) == rows * columns && x.last() % (patch * patch) == 0, [&] {
-        return "x " + to_string(x.dims()) + ", expected [B, " + std::to_string(rows * columns) + ", C * " +
-               std::to_string(patch * patch) + "] for " + std::to_string(rows) + " by " + std::to_string(columns) +
-               " patches";
+        return concat_text({"x ", x.dims(), ", expected [B, ", rows * columns, ", C * ", patch * patch, "] for ", rows,
+                            " by ", columns, " patches"});
       });
   const Index channels = x.last() / (patch * patch);
   AnyTensor<T> y = op.empty<T>(dense_dims({x.extent(0), channels, rows * patch, columns * patch}));

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "aulos/core/config.hpp"
+#include "aulos/core/text.hpp"
 #include "aulos/kernels/reduce.hpp"
 #include "aulos/ops/arithmetic.hpp"
 #include "aulos/ops/layout.hpp"
@@ -69,7 +70,7 @@ AnyTensor<T> sum_last(const char* name, const AnyTensor<T>& x, double factor) {
 template <Real T>
 AnyTensor<T> max_last(const AnyTensor<T>& x) {
   Op op("max_last", arg("x", x));
-  op.require(x.last() > 0, [&] { return "x " + to_string(x.dims()) + " has no elements to choose from"; });
+  op.require(x.last() > 0, [&] { return concat_text({"x ", x.dims(), " has no elements to choose from"}); });
   const AnyTensor<T> from = op.dense(x);
   AnyTensor<T> y = op.empty<T>(x.dims().with_last(1));
   AnyTensor<std::int64_t> at = op.context().template empty_any<std::int64_t>(y.dims());

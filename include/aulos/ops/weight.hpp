@@ -31,6 +31,10 @@ class Weight {
       : Weight(convolution[0], convolution[1] * convolution[2] * convolution[3]) {
     stored_shape_.assign(convolution.begin(), convolution.end());
   }
+  // The same in one dimension, [C, Cin, p].
+  explicit Weight(const Shape<3>& convolution) : Weight(convolution[0], convolution[1] * convolution[2]) {
+    stored_shape_.assign(convolution.begin(), convolution.end());
+  }
   Weight(const Weight& other)
       : rows_(other.rows_),
         stored_shape_(other.stored_shape_),

@@ -30,26 +30,14 @@ struct Decay {
 
   explicit Decay(V x) noexcept {
     const ExpParts<V> e = exp_parts(raw_max(V(-cut), -simd::abs(x)));
-    exponent = e.exponent;
-    if constexpr (has_scale) {
-      factor = e.mantissa;
-      plain = scale(factor, exponent);
-    } else {
-      factor = e.mantissa * pow2<shift>(exponent);
-      plain = factor * V(unshift);
-    }
+    factor = e.mantissa * pow2<shift>(e.exponent);
+    plain = has_scale ? scale(e.mantissa, e.exponent) : factor * V(unshift);
   }
 
   // Where `chosen`, y e^-|x| / factor; else y.
-  V finish(V y, Mask<V> chosen) const noexcept {
-    if constexpr (has_scale) {
-      return scale(y, select(chosen, exponent, V(T(0))));
-    } else {
-      return y * select(chosen, V(unshift), V(T(1)));
-    }
-  }
+  V finish(V y, Mask<V> chosen) const noexcept { return y * select(chosen, V(unshift), V(T(1))); }
 
-  V factor, plain, exponent;
+  V factor, plain;
 };
 
 // y = k0 x + k1 x^3 = 2 sqrt(2 / pi) (x + 0.044715 x^3), and what k0 and k1 lose in T.
@@ -107,11 +95,20 @@ inline V sigmoid(V x) noexcept {
 // x sigmoid(x) to 4 ULP.
 template <Vec V>
 inline V silu(V x) noexcept {
-  const V one(Lane<V>(1)), zero(Lane<V>(0));
+  using T = Lane<V>;
+  const V one(T(1)), zero(T(0)), cut(detail::Decay<V>::cut);
+#if defined(__AVX512F__)
+  // x / (1 + e^-x) with e^-x = m 2^n as 2^-n (x / (2^-n + m)), which neither overflows nor rounds a subnormal twice.
+  // Above 50 the quotient is x; below -cut the result is 0.
+  const ExpParts<V> e = exp_parts(raw_max(V(T(-50)), raw_min(cut, -x)));
+  const V minus_n = -e.exponent;
+  return scale(select(x < -cut, x * zero, x) / (scale(one, minus_n) + e.mantissa), minus_n);
+#else
   const detail::Decay<V> e(x);
   const Mask<V> negative = x < zero;
-  const V factor = select(x < V(-detail::Decay<V>::cut), zero, e.factor);
+  const V factor = select(x < -cut, zero, e.factor);
   return e.finish(select(negative, x * factor, x) / (one + e.plain), negative);
+#endif
 }
 
 // x Phi(x), Phi the distribution function of the normal distribution, to 4 eps max(|gelu(x)|, 2^-20 |x|)
@@ -313,6 +310,18 @@ struct Abs {
   V derivative(V x) const noexcept {
     const V zero(Lane<V>(0));
     return select(x == zero, zero, simd::copysign(V(Lane<V>(1)), x));
+  }
+};
+
+// elu(x) + 1: x + 1 above 0, e^x below. The positive feature of linear attention.
+struct EluPlusOne {
+  template <Vec V>
+  V operator()(V x) const noexcept {
+    return select(x > V(Lane<V>(0)), x + V(Lane<V>(1)), simd::exp(x));
+  }
+  template <Vec V>
+  V derivative(V x) const noexcept {
+    return select(x > V(Lane<V>(0)), V(Lane<V>(1)), simd::exp(x));
   }
 };
 

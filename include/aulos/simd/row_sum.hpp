@@ -13,7 +13,7 @@ namespace aulos::inline AULOS_ISA::simd {
 
 namespace detail {
 
-// Four accumulators of T for each of K sums hide the latency of additions; after at most four additions each they are
+// Four accumulators of T for each of K sums hide the latency of additions; after at most eight additions each they are
 // moved to double, so that a sum has the error of a few roundings whatever the length.
 template <class T, std::size_t K>
 class RunningSums {
@@ -74,7 +74,7 @@ class RunningSums {
 // PartialBatch to sums[0], ..., sums[K - 1]; lanes that don't exist must add 0 (part.keep).
 template <class T, std::size_t K, class Body>
 inline std::array<double, K> sum_row(Index length, const Body& body) {
-  constexpr Index width = lanes<T>, stride = 4 * width, block = 4 * stride;
+  constexpr Index width = lanes<T>, stride = 4 * width, block = 8 * stride;
   detail::RunningSums<T, K> sums;
   Index i = 0;
   const auto four_batches = [&] {
@@ -85,7 +85,7 @@ inline std::array<double, K> sum_row(Index length, const Body& body) {
     i += stride;
   };
   while (length - i > block) {
-    for (int four = 0; four < 4; ++four) four_batches();
+    for (int turn = 0; turn < 8; ++turn) four_batches();
     sums.flush();
   }
   while (length - i >= stride) four_batches();

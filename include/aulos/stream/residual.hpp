@@ -5,8 +5,10 @@
 #include <utility>
 
 #include "aulos/core/config.hpp"
+#include "aulos/core/parameter.hpp"
 #include "aulos/nn/norm.hpp"
 #include "aulos/ops/activation.hpp"
+#include "aulos/ops/arithmetic.hpp"
 #include "aulos/ops/modulate.hpp"
 
 namespace aulos::inline AULOS_ISA::stream {
@@ -43,6 +45,29 @@ struct SandwichTanh {
   }
   void visit(auto&& v) { norm.visit(v); }
   bool operator==(const SandwichTanh&) const = default;
+};
+
+// x + gate gamma f(h) with a trained vector gamma, a factor per channel: LayerScale of CaiT, DeiT-III, DINOv2. Without
+// gamma the plain sum.
+template <Real T>
+struct LayerScale {
+  static constexpr bool reads_input = false;
+
+  Parameter<T, 1> gamma;  // [C], or absent
+
+  LayerScale() = default;
+  explicit LayerScale(Index channels) : gamma(Shape<1>{channels}) {}
+
+  template <class F>
+  Tensor<T, 3> operator()(const F& f, const Tensor<T, 3>& h, const Tensor<T, 3>& gate, Tensor<T, 3>&& x,
+                          const Tensor<T, 3>&) const {
+    if (gamma.empty()) return f.add_to(h, gate, std::move(x));
+    const Tensor<T, 3> factor = gamma.tensor().reshape(Shape<3>{1, 1, gamma.count()});
+    if (!gate.empty()) return f.add_to(h, multiply(gate, factor), std::move(x));
+    return f.add_to(h, factor.broadcast(Shape<3>{x.extent(0), 1, gamma.count()}), std::move(x));
+  }
+  void visit(auto&& v) { v("gamma", gamma); }
+  bool operator==(const LayerScale&) const = default;
 };
 
 // input + gate f(h): AuraFlow adds to what the block received, not to the stream so far.

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "aulos/attention/qkv.hpp"
+#include "aulos/attention/rotation.hpp"
 #include "aulos/conditioning/modulation.hpp"
 #include "aulos/core/config.hpp"
 #include "aulos/nn/feed_forward.hpp"
@@ -20,10 +21,11 @@ namespace aulos::inline AULOS_ISA::stream {
 
 // What one stream owns in a block. A stream without to_out is read by the others (keys and values) but not updated; one
 // without ff has no feed-forward. Widths, biases, eps and the absence of parts are data.
-template <Real T, nn::NormLayer Norm, nn::QkNormOf<T> QkNorm, nn::TokenMap FeedForward, Residual ResidualRule>
+template <Real T, nn::NormLayer Norm, attention::Projection<T> Projection, nn::TokenMap FeedForward,
+          Residual ResidualRule>
 struct StreamSide {
   Norm norm1, norm2;
-  attention::SeparateQkv<T, QkNorm> qkv;
+  Projection qkv;
   nn::Linear<T> to_out;
   FeedForward ff;
   ResidualRule after_attention, after_mlp;
@@ -32,33 +34,36 @@ struct StreamSide {
 };
 
 // x_s -> attention of all sides -> feed-forward of each side. Streams in, streams out, in the same order; a stream that
-// is not updated comes out as it went in.
+// is not updated comes out as it went in. Empty modulation rows mean the plain norm and no gate, so that a block of one
+// side is the pre-norm encoder block too. QkNorm is that of the default projection; another brings its own.
 template <Real T, std::size_t Sides, nn::NormLayer Norm = nn::LayerNorm<T>,
           nn::QkNormOf<T> QkNorm = nn::PerHead<nn::RmsNorm<T>>, nn::TokenMap FeedForward = nn::Mlp<T>,
-          Residual ResidualRule = Gated, class Coupling = Joint<>>
+          Residual ResidualRule = Gated, class Coupling = Joint<>,
+          attention::Projection<T> Projection = attention::SeparateQkv<T, QkNorm>>
 requires CouplingOf<Coupling, T, Sides>
 struct StreamBlock {
   using value_type = T;
-  using Side = StreamSide<T, Norm, QkNorm, FeedForward, ResidualRule>;
+  using Side = StreamSide<T, Norm, Projection, FeedForward, ResidualRule>;
   using Streams = std::array<Tensor<T, 3>, Sides>;  // [B, N_s, C_s]
   using Modulations = std::array<conditioning::StreamModulation<T>, Sides>;
 
   std::array<Side, Sides> sides;
   Coupling coupling;
 
-  template <class... Rules>
-  Streams operator()(Streams x, const Modulations& m, const Rules&... rules) const {
+  template <class Rotation = attention::Unrotated, class... Rules>
+  Streams operator()(Streams x, const Modulations& m, const Rotation& rotation = {}, const Rules&... rules) const {
     const Streams input = ResidualRule::reads_input ? x : Streams{};
-    return feed_forward(attend(std::move(x), m, rules...), m, input);
+    return feed_forward(attend(std::move(x), m, rotation, rules...), m, input);
   }
 
-  // The attention sublayer. `rules` are the mixer's masks and scores, over the joint sequence.
-  template <class... Rules>
-  Streams attend(Streams x, const Modulations& m, const Rules&... rules) const {
+  // The attention sublayer. `rotation` turns queries and keys; `rules` are the mixer's masks and scores, over the joint
+  // sequence.
+  template <class Rotation = attention::Unrotated, class... Rules>
+  Streams attend(Streams x, const Modulations& m, const Rotation& rotation = {}, const Rules&... rules) const {
     SidesOf<T, Sides> tokens;
     for (std::size_t s = 0; s < Sides; ++s) {
       const Tensor<T, 3> h = sides[s].norm1.modulated(x[s], m[s].attention.shift, m[s].attention.scale);
-      tokens[s] = sides[s].updated() ? sides[s].qkv(h) : sides[s].qkv.keys_only(h);
+      tokens[s] = rotation(s, sides[s].updated() ? sides[s].qkv(h) : sides[s].qkv.keys_only(h));
     }
     Mixed<T, Sides> mixed = coupling(tokens, rules...);
     for (std::size_t s = 0; s < Sides; ++s) {

@@ -24,6 +24,7 @@ inline double value(simd::Softplus, double x) { return x > 20 ? x : std::log1p(s
 inline double value(simd::Exp, double x) { return std::exp(x); }
 inline double value(simd::Log, double x) { return std::log(x); }
 inline double value(simd::Sqrt, double x) { return std::sqrt(x); }
+inline double value(simd::EluPlusOne, double x) { return x > 0 ? x + 1 : std::exp(x); }
 inline double value(simd::Rsqrt, double x) { return 1 / std::sqrt(x); }
 inline double value(simd::Square, double x) { return x * x; }
 inline double value(simd::Abs, double x) { return std::fabs(x); }
@@ -43,6 +44,7 @@ inline double derivative(simd::Softplus, double x) { return x > 20 ? 1 : sigmoid
 inline double derivative(simd::Exp, double x) { return std::exp(x); }
 inline double derivative(simd::Log, double x) { return 1 / x; }
 inline double derivative(simd::Sqrt, double x) { return 1 / (2 * std::sqrt(x)); }
+inline double derivative(simd::EluPlusOne, double x) { return x > 0 ? 1 : std::exp(x); }
 inline double derivative(simd::Rsqrt, double x) { return -1 / (2 * x * std::sqrt(x)); }
 inline double derivative(simd::Square, double x) { return 2 * x; }
 inline double derivative(simd::Abs, double x) { return x > 0 ? 1 : x < 0 ? -1 : 0; }

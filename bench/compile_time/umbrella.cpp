@@ -1,0 +1,2 @@
+// What every user of the umbrella pays.
+#include "aulos/aulos.hpp"

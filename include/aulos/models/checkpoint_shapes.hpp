@@ -1,0 +1,79 @@
+// How a model finds its configuration: from the caller, the checkpoint's metadata, or the shapes of its tensors.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "aulos/core/config.hpp"
+#include "aulos/core/error.hpp"
+#include "aulos/core/text.hpp"
+#include "aulos/io/safetensors.hpp"
+
+namespace aulos::inline AULOS_ISA::models {
+
+template <class Config>
+struct ModelLoadOptions {
+  std::string prefix = {};  // the subtree to load; what lies outside it is ignored
+  bool allow_unexpected = false;
+  io::Mode mode = io::Mode::read;
+  std::optional<Config> config = {};  // overrides the file's
+
+  io::LoadOptions of_parameters() const { return {.prefix = prefix, .allow_unexpected = allow_unexpected}; }
+};
+
+// The configuration in the metadata, `config`, if there is one.
+template <class Config>
+std::optional<Config> config_in_metadata(const io::Checkpoint& checkpoint) {
+  const auto found = checkpoint.metadata().find("config");
+  if (found == checkpoint.metadata().end()) return {};
+  return Config::from_json(io::json::parse(found->second));
+}
+
+// Shapes by name, for reading a configuration off them. ConfigError names the field that stays open.
+class CheckpointShapes {
+ public:
+  CheckpointShapes(const char* model, const io::Checkpoint& checkpoint, std::string prefix)
+      : model_(model), checkpoint_(checkpoint), prefix_(std::move(prefix)) {}
+
+  bool has(const std::string& name) const { return checkpoint_.find(prefix_ + name) != nullptr; }
+
+  Index extent(const std::string& name, std::size_t axis, const char* field) const {
+    const io::TensorInfo* info = checkpoint_.find(prefix_ + name);
+    if (info == nullptr || info->shape.size() <= axis) open(field, "it has no " + io::quote(prefix_ + name));
+    return info->shape[axis];
+  }
+
+  // How many of `before`0`after`, `before`1`after`, .. there are.
+  Index count(const std::string& before, const std::string& after) const {
+    Index n = 0;
+    while (has(concat_text({before, n, after}))) ++n;
+    return n;
+  }
+
+  [[noreturn]] void open(const char* field, const std::string& reason) const {
+    throw ConfigError(std::string(model_) + ": can't tell " + field + " from " + checkpoint_.path() + ": " + reason +
+                      "; give a config");
+  }
+
+ private:
+  const char* model_;
+  const io::Checkpoint& checkpoint_;
+  std::string prefix_;
+};
+
+// The side of a square, or 0.
+inline Index square_side(Index area) {
+  const Index side = static_cast<Index>(std::llround(std::sqrt(static_cast<double>(area < 0 ? 0 : area))));
+  return side * side == area ? side : 0;
+}
+
+// A ratio with int(width * ratio) = hidden: the quotient, or its neighbour where that rounds down.
+inline double mlp_ratio(Index hidden, Index width) {
+  const double ratio = static_cast<double>(hidden) / static_cast<double>(width < 1 ? 1 : width);
+  return static_cast<Index>(static_cast<double>(width) * ratio) < hidden ? std::nextafter(ratio, 1e300) : ratio;
+}
+
+}  // namespace aulos::inline AULOS_ISA::models

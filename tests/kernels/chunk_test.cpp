@@ -1,0 +1,84 @@
+#include "aulos/kernels/chunk.hpp"
+
+#include <gtest/gtest.h>
+
+#include "head_array.hpp"
+
+namespace {
+
+using namespace aulos_test;
+namespace chunk = aulos::kernels::chunk;
+using aulos::kernels::Update;
+
+template <class T>
+class Chunk : public ::testing::Test {};
+using Types = ::testing::Types<float, double>;
+TYPED_TEST_SUITE(Chunk, Types);
+
+TYPED_TEST(Chunk, ProductsOfAnyLayout) {
+  using T = TypeParam;
+  for (const Index m : {0, 1, 5, 13, 64}) {
+    for (const Index n : {0, 1, 17, 33}) {
+      for (const Index k : {0, 1, 7, 64}) {
+        SCOPED_TRACE(::testing::Message() << m << " " << n << " " << k);
+        const auto a = noise_vector<T>(1, k * m), b = noise_vector<T>(2, k * n);  // a transposed
+        auto c = noise_vector<T>(3, m * (n + 2));
+        std::vector<double> want = widen(c);
+        for (Index i = 0; i < m; ++i) {
+          for (Index j = 0; j < n; ++j) {
+            for (Index p = 0; p < k; ++p) {
+              want[static_cast<std::size_t>(i * (n + 2) + j)] +=
+                  static_cast<double>(a[static_cast<std::size_t>(p * m + i)]) *
+                  static_cast<double>(b[static_cast<std::size_t>(p * n + j)]);
+            }
+          }
+        }
+        aulos::ThreadTeam team(1);
+        team.threads(chunk::product_scratch<T>({{1, 1, 1}, {m, n, k}})).run(1, [&](Index, aulos::Scratch& scratch) {
+          chunk::product(chunk::matrix<T>(a.data(), k, m, m).transposed(), chunk::matrix<T>(b.data(), k, n, n),
+                         c.data(), n + 2, Update::add, scratch);
+        });
+        expect_close(c, want, 64, "c");
+      }
+    }
+  }
+}
+
+TYPED_TEST(Chunk, RowsAreScaledAddedAndMultiplied) {
+  using T = TypeParam;
+  sweep<T>([](Index n, Index misalignment) {
+    const Matrix<T> x = Matrix<T>::random(1, 3, n, misalignment);
+    Matrix<T> y(3, n), z = Matrix<T>::random(2, 1, n, misalignment);
+    const Matrix<T> old = z;
+    const T weight[] = {T(2), T(-1), T(0.5)};
+    chunk::copy_rows(y.row(0), y.stride(), x.row(0), x.stride(), 3, n, T(4), weight);
+    expect_close(
+        y, [&](Index r, Index c) { return 4.0 * static_cast<double>(weight[r]) * static_cast<double>(x.at(r, c)); }, 2);
+    chunk::copy_rows(y.row(0), y.stride(), y.row(0), y.stride(), 3, n, T(0.5));  // in place
+    expect_close(
+        y, [&](Index r, Index c) { return 2.0 * static_cast<double>(weight[r]) * static_cast<double>(x.at(r, c)); }, 2);
+    chunk::add_row(z.row(0), x.row(1), n, T(3));
+    expect_close(
+        z, [&](Index, Index c) { return static_cast<double>(old.at(0, c)) + 3 * static_cast<double>(x.at(1, c)); }, 4);
+    double dot = 0;
+    for (Index c = 0; c < n; ++c) dot += static_cast<double>(x.at(0, c)) * static_cast<double>(x.at(1, c));
+    EXPECT_NEAR(chunk::dot(x.row(0), x.row(1), n), dot, 1e-5);
+  });
+}
+
+TYPED_TEST(Chunk, TransposesAndTriangles) {
+  using T = TypeParam;
+  const T x[] = {1, 2, 3, 4, 5, 6};
+  T y[6];
+  chunk::transpose(y, x, 2, 3);
+  EXPECT_EQ(std::vector<T>(y, y + 6), (std::vector<T>{1, 4, 2, 5, 3, 6}));
+  chunk::transpose<T>(y, nullptr, 2, 3);
+  EXPECT_EQ(std::vector<T>(y, y + 6), std::vector<T>(6, T(0)));
+  T s[] = {1, 2, 9, 3, 4, 9};
+  chunk::keep_triangle(s, 3, 2, chunk::Triangle::lower);
+  EXPECT_EQ(std::vector<T>(s, s + 6), (std::vector<T>{1, 0, 9, 3, 4, 9}));
+  chunk::keep_triangle(s, 3, 2, chunk::Triangle::strictly_lower);
+  EXPECT_EQ(std::vector<T>(s, s + 6), (std::vector<T>{0, 0, 9, 3, 0, 9}));
+}
+
+}  // namespace

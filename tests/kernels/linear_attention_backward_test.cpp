@@ -1,0 +1,82 @@
+#include "aulos/kernels/linear_attention_backward.hpp"
+
+#include <gtest/gtest.h>
+
+#include "linear_attention_problem.hpp"
+
+namespace {
+
+using namespace aulos_test;
+using kernels::Normaliser;
+
+template <class T>
+class LinearAttentionBackwardKernel : public ::testing::Test {};
+using Types = ::testing::Types<float, double>;
+TYPED_TEST_SUITE(LinearAttentionBackwardKernel, Types);
+
+template <class T>
+void expect_gradients(const LinearCase& c) {
+  const LinearProblem<T> p(c);
+  const LinearResults<T> got = p.run(1);
+  const LinearResults<double> want = p.expected();
+  expect_close(got.dq, want.dq, 256, "dq");
+  expect_close(got.dk, want.dk, 256, "dk");
+  expect_close(got.dv, want.dv, 256, "dv");
+  expect_close(got.dkv, want.dkv, 256, "dS");
+  if (c.shape.normaliser == Normaliser::score_sum) expect_close(got.dsum, want.dsum, 256, "dz");
+  expect_close(got.ddecay, want.ddecay, 512, "ddecay");
+}
+
+TYPED_TEST(LinearAttentionBackwardKernel, AgreesWithTheNaiveTwin) {
+  for (const Index n : {0, 1, 2, 63, 64, 65, 130})
+    for_each_linear_case(1, 2, n / 2 + 1, n, 5, 3, expect_gradients<TypeParam>);
+  for (const Index n : {256, 257}) for_each_linear_case(1, 1, n, n, 3, 2, expect_gradients<TypeParam>);
+  for (Index width = 1; width <= 35; width += width < 20 ? 1 : 7) {
+    for_each_linear_case(2, 1, 4, 9, width, 36 - width, expect_gradients<TypeParam>);
+  }
+  for_each_linear_case(1, 1, 70, 70, 64, 64, expect_gradients<TypeParam>);
+}
+
+// What nobody wants is not computed, and changes nothing in the rest.
+TYPED_TEST(LinearAttentionBackwardKernel, GradientsAlone) {
+  using T = TypeParam;
+  for_each_linear_case(1, 2, 70, 70, 5, 4, [](const LinearCase& c) {
+    const LinearProblem<T> p(c);
+    const LinearResults<T> all = p.run(1);
+    aulos::ThreadTeam team(1);
+    HeadArray<T> out(1, 70, 2, 4, 20);
+    kernels::linear_attention<T>(team.threads(kernels::linear_attention_scratch<T>(p.s())), p.s(), p.operands(),
+                                 out.view());
+    for (int only = 0; only < 5; ++only) {
+      LinearResults<T> r;
+      kernels::LinearAttentionGradients<T> g;
+      HeadArray<T> dq = p.q, dk = p.k, dv = p.v;
+      p.gradients(r, g, dq, dk, dv);
+      g.out = std::as_const(out).view();
+      if (only != 0) g.dq = {};
+      if (only != 1) g.dk = {};
+      if (only != 2) g.dv = {};
+      if (only != 3) g.dinitial = {};
+      if (only != 4) g.ddecay = nullptr;
+      kernels::linear_attention_backward<T>(team.threads(kernels::linear_attention_backward_scratch<T>(p.s())), p.s(),
+                                            p.operands(), g);
+      if (only == 0) {
+        EXPECT_EQ(dq.values(), all.dq);
+      }
+      if (only == 1) {
+        EXPECT_EQ(dk.values(), all.dk);
+      }
+      if (only == 2) {
+        EXPECT_EQ(dv.values(), all.dv);
+      }
+      if (only == 3) {
+        EXPECT_EQ(r.dkv, all.dkv);
+      }
+      if (only == 4) {
+        EXPECT_EQ(r.ddecay, all.ddecay);
+      }
+    }
+  });
+}
+
+}  // namespace

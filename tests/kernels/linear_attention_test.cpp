@@ -1,0 +1,143 @@
+#include "aulos/kernels/linear_attention.hpp"
+
+#include <gtest/gtest.h>
+
+#include "linear_attention_problem.hpp"
+
+namespace {
+
+using namespace aulos_test;
+using kernels::LinearForm;
+using kernels::Normaliser;
+
+template <class T>
+class LinearAttentionKernel : public ::testing::Test {};
+using Types = ::testing::Types<float, double>;
+TYPED_TEST_SUITE(LinearAttentionKernel, Types);
+
+template <class T>
+void expect_forward(const LinearCase& c) {
+  const LinearProblem<T> p(c);
+  const LinearResults<T> got = p.run(1);
+  const LinearResults<double> want = p.expected();
+  expect_close(got.out, want.out, 64, "out");
+  expect_close(got.kv, want.kv, 64, "S");
+  if (c.shape.normaliser == Normaliser::score_sum) expect_close(got.sum, want.sum, 64, "z");
+}
+
+TYPED_TEST(LinearAttentionKernel, AgreesWithTheNaiveTwin) {
+  for (const Index n : {1, 2, 63, 64, 65, 130})
+    for_each_linear_case(1, 2, n / 2 + 1, n, 5, 3, expect_forward<TypeParam>);
+  for (const Index n : {255, 256, 257}) for_each_linear_case(1, 1, n, n, 3, 2, expect_forward<TypeParam>);
+  for (Index width = 1; width <= 35; width += width < 20 ? 1 : 7) {
+    for_each_linear_case(2, 1, 4, 9, width, 36 - width, expect_forward<TypeParam>);
+  }
+  for_each_linear_case(1, 1, 70, 70, 64, 64, expect_forward<TypeParam>);
+}
+
+TYPED_TEST(LinearAttentionKernel, WithoutTokensHeadsOrWidth) {
+  for_each_linear_case(2, 2, 0, 0, 3, 4, expect_forward<TypeParam>);
+  for_each_linear_case(2, 2, 3, 0, 3, 4, [](LinearCase c) {
+    if (c.shape.form == LinearForm::full) expect_forward<TypeParam>(c);
+  });
+  for_each_linear_case(0, 2, 3, 3, 3, 4, expect_forward<TypeParam>);
+  for_each_linear_case(2, 0, 3, 3, 3, 4, expect_forward<TypeParam>);
+  for_each_linear_case(1, 2, 3, 3, 0, 4, expect_forward<TypeParam>);
+  for_each_linear_case(1, 2, 3, 3, 4, 0, expect_forward<TypeParam>);
+}
+
+TYPED_TEST(LinearAttentionKernel, ThreadsGiveTheSameBits) {
+  for_each_linear_case(2, 3, 70, 70, 9, 17, [](const LinearCase& c) {
+    const LinearProblem<TypeParam> p(c);
+    const auto one = p.run(1);
+    for (const int threads : {2, 3}) {
+      const auto more = p.run(threads);
+      EXPECT_EQ(more.out, one.out);
+      EXPECT_EQ(more.kv, one.kv);
+      EXPECT_EQ(more.dq, one.dq);
+      EXPECT_EQ(more.dk, one.dk);
+      EXPECT_EQ(more.dv, one.dv);
+      EXPECT_EQ(more.ddecay, one.ddecay);
+    }
+  });
+}
+
+// Splitting a sequence and carrying the state changes nothing, nor does stepping token by token.
+TYPED_TEST(LinearAttentionKernel, ResumesFromItsState) {
+  using T = TypeParam;
+  constexpr Index n = 100;
+  for_each_linear_case(1, 2, n, n, 6, 5, [&](const LinearCase& c) {
+    if (c.shape.form == LinearForm::full) return;
+    const LinearProblem<T> p(c);
+    const auto whole = p.run(1);
+    aulos::ThreadTeam team(1);
+    const auto threads = team.threads(kernels::linear_attention_scratch<T>(p.s()));
+    for (const Index segment : {1, 3, 63, 64, 65}) {
+      HeadArray<T> out(1, n, 2, 5, 20);
+      std::vector<T> kv(p.kv), sum(p.sum);
+      if (!c.state) kv.assign(kv.size(), T(0)), sum.assign(sum.size(), T(0));
+      for (Index at = 0; at < n; at += segment) {
+        auto s = p.s();
+        s.nq = s.nk = std::min(segment, n - at);
+        auto in = p.operands();
+        in.q.data += at * in.q.token, in.k.data += at * in.k.token, in.v.data += at * in.v.token;
+        if (in.keep != nullptr) in.keep += at;
+        in.initial = {kv.data(), sum.data()};
+        auto to = out.view();
+        to.data += at * to.token;
+        kernels::linear_attention<T>(threads, s, in, to, {kv.data(), sum.data()});
+      }
+      const auto wide = [](const std::vector<T>& x) { return std::vector<double>(x.begin(), x.end()); };
+      expect_close(out.values(), wide(whole.out), 64, "out");
+      expect_close(kv, wide(whole.kv), 64, "S");
+    }
+  });
+}
+
+TEST(LinearAttentionKernel, StrongDecayStaysFinite) {
+  for (const double g : {0.0, 1e-30, 1e-3, 1.0}) {
+    LinearCase c;
+    c.shape = {1, 1, 130, 130, 4, 4, LinearForm::causal};
+    c.decay = c.state = true;
+    LinearProblem<float> p(c);
+    p.decay[0] = static_cast<float>(g);
+    const auto got = p.run(1);
+    const auto want = p.expected();
+    expect_close(got.out, want.out, 64, "out");
+    expect_close(got.ddecay, want.ddecay, 256, "ddecay");
+    expect_close(got.dkv, want.dkv, 64, "dS");
+  }
+}
+
+// The past is free of the future, to the bit.
+TEST(LinearAttentionKernel, IsCausal) {
+  LinearCase c;
+  c.shape = {1, 1, 90, 90, 7, 6, LinearForm::causal, Normaliser::score_sum};
+  LinearProblem<float> p(c);
+  const auto before = p.run(1).out;
+  for (Index j = 40; j < 90; ++j) p.k.view().at(0, j, 0)[2] = 5, p.v.view().at(0, j, 0)[1] = -3;
+  const auto after = p.run(1).out;
+  for (std::size_t i = 0; i < 40 * 6; ++i) ASSERT_EQ(before[i], after[i]) << i;
+  EXPECT_NE(before[40 * 6 + 1], after[40 * 6 + 1]);
+}
+
+// Small features: eps decides, and nothing becomes NaN.
+TEST(LinearAttentionKernel, AVanishingDivisor) {
+  aulos::ThreadTeam team(1);
+  for (const LinearForm form : {LinearForm::full, LinearForm::causal}) {
+    kernels::LinearAttentionShape s{1, 1, 1, 1, 1, 1, form, Normaliser::score_sum, 1.0, 1e-6};
+    const float v = 1;
+    float out = 0;
+    const auto run = [&](float phi) {
+      const kernels::HeadRows<const float> x{&phi, 1, 1, 1}, y{&v, 1, 1, 1};
+      kernels::linear_attention<float>(team.threads(kernels::linear_attention_scratch<float>(s)), s, {x, x, y},
+                                       {&out, 1, 1, 1});
+      return out;
+    };
+    EXPECT_NEAR(run(std::exp(-20.0f)), 4.248e-12f, 1e-15f);
+    EXPECT_EQ(run(0), 0);
+    EXPECT_TRUE(std::isnan(run(std::numeric_limits<float>::quiet_NaN())));
+  }
+}
+
+}  // namespace

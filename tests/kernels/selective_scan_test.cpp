@@ -1,0 +1,117 @@
+#include "aulos/kernels/selective_scan.hpp"
+
+#include <gtest/gtest.h>
+
+#include "selective_scan_problem.hpp"
+
+namespace {
+
+using namespace aulos_test;
+
+template <class T>
+class SelectiveScanKernel : public ::testing::Test {};
+using Types = ::testing::Types<float, double>;
+TYPED_TEST_SUITE(SelectiveScanKernel, Types);
+
+TYPED_TEST(SelectiveScanKernel, AgreesWithTheNaiveTwin) {
+  for_each_scan_case([](const kernels::SelectiveScanShape& s, bool all) {
+    const ScanProblem<TypeParam> p(s, all);
+    const auto got = p.run(1);
+    const auto want = p.expected();
+    expect_close(got.out, want.out, 32, "out");
+    expect_close(got.last, want.last, 32, "h");
+  });
+}
+
+TYPED_TEST(SelectiveScanKernel, ThreadsGiveTheSameBits) {
+  const ScanProblem<TypeParam> p({2, 70, 150, 5, 2, StepSize::softplus}, true);
+  const auto one = p.run(1);
+  for (const int threads : {2, 3}) {
+    const auto more = p.run(threads);
+    EXPECT_EQ(more.out, one.out);
+    EXPECT_EQ(more.last, one.last);
+    EXPECT_EQ(more.du, one.du);
+    EXPECT_EQ(more.ddelta, one.ddelta);
+    EXPECT_EQ(more.da, one.da);
+    EXPECT_EQ(more.db, one.db);
+    EXPECT_EQ(more.dc, one.dc);
+    EXPECT_EQ(more.dd, one.dd);
+  }
+}
+
+// Splitting a sequence and carrying the state changes no bit, nor does writing over u.
+TYPED_TEST(SelectiveScanKernel, ResumesFromItsStateInPlace) {
+  using T = TypeParam;
+  constexpr Index n = 100;
+  ScanProblem<T> p({1, n, 19, 4, 1, StepSize::softplus}, true);
+  const auto whole = p.run(1);
+  aulos::ThreadTeam team(1);
+  const auto threads = team.threads(kernels::selective_scan_scratch<T>(p.s));
+  for (const Index segment : {1, 3, 31, 32, 33, 64}) {
+    HeadArray<T> u = p.u;
+    std::vector<T> last(p.initial);
+    for (Index at = 0; at < n; at += segment) {
+      auto s = p.s;
+      s.tokens = std::min(segment, n - at);
+      auto in = p.operands();
+      auto to = u.view();
+      to.data += at * to.token;
+      in.u = {to.data, to.batch, to.token, to.head};
+      for (auto* rows : {&in.delta, &in.b, &in.c, &in.z}) rows->data += at * rows->token;
+      in.initial = last.data();
+      kernels::selective_scan<T>(threads, s, in, to, last.data());
+    }
+    EXPECT_EQ(u.values(), whole.out);
+    EXPECT_EQ(last, whole.last);
+  }
+}
+
+// A step size of 0 keeps the state and lets D u through; A = 0 and a step of 1 make it the sum of B u.
+TYPED_TEST(SelectiveScanKernel, Limits) {
+  using T = TypeParam;
+  ScanProblem<T> p({1, 9, 3, 2, 1, StepSize::softplus}, true);
+  for (T& x : p.delta.data) x = T(-1000);
+  auto in = p.operands();
+  in.z = {};
+  aulos::ThreadTeam team(1);
+  const auto threads = team.threads(kernels::selective_scan_scratch<T>(p.s));
+  HeadArray<T> out(1, 9, 1, 3, 20);
+  std::vector<T> last(p.initial.size());
+  kernels::selective_scan<T>(threads, p.s, in, out.view(), last.data());
+  EXPECT_EQ(last, p.initial);
+
+  auto s = p.s;
+  s.step = StepSize::given;
+  for (T& x : p.delta.data) x = T(1);
+  for (T& x : p.a) x = T(0);
+  in.bias = nullptr;
+  in.initial = nullptr;
+  kernels::selective_scan<T>(threads, s, in, out.view(), last.data());
+  for (Index c = 0; c < 3; ++c) {
+    for (Index n = 0; n < 2; ++n) {
+      double sum = 0;
+      for (Index t = 0; t < 9; ++t) {
+        sum += static_cast<double>(std::as_const(p.b).view().at(0, t, 0)[n]) *
+               static_cast<double>(std::as_const(p.u).view().at(0, t, 0)[c]);
+      }
+      EXPECT_NEAR(static_cast<double>(last[static_cast<std::size_t>(c * 2 + n)]), sum, 1e-5);
+    }
+  }
+}
+
+// Strong decay, and steps that overflow softplus's exponential, give numbers; NaN stays in its channel.
+TEST(SelectiveScanKernel, LargeStepsAndNaN) {
+  ScanProblem<float> p({1, 40, 21, 3, 1, StepSize::softplus}, true);
+  for (float& x : p.delta.data) x = 1000 * (x - 0.2f);
+  const auto got = p.run(1);
+  for (const auto* all : {&got.out, &got.last, &got.du, &got.ddelta, &got.da, &got.db, &got.dc}) {
+    for (const float x : *all) ASSERT_TRUE(std::isfinite(x));
+  }
+  p.u.view().at(0, 20, 0)[17] = std::numeric_limits<float>::quiet_NaN();
+  const auto spoilt = p.run(1).out;
+  for (std::size_t i = 0; i < spoilt.size(); ++i) {
+    ASSERT_EQ(std::isnan(spoilt[i]), i / 21 >= 20 && i % 21 == 17) << i;
+  }
+}
+
+}  // namespace
