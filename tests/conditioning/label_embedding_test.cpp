@@ -1,4 +1,5 @@
 #include "aulos/conditioning/label_embedding.hpp"
+#include "aulos/ops/arithmetic.hpp"
 
 #include "conditioning/conditioning_support.hpp"
 

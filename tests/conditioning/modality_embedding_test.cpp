@@ -1,4 +1,5 @@
 #include "aulos/conditioning/modality_embedding.hpp"
+#include "aulos/ops/arithmetic.hpp"
 
 #include "conditioning/conditioning_support.hpp"
 

@@ -28,6 +28,7 @@ TEST(ConcatText, TakesTextsNumbersAndExtents) {
 TEST(ConcatText, WritesTheEndsOfTheNumbers) {
   EXPECT_EQ(concat_text({std::numeric_limits<std::int64_t>::min(), " ", std::numeric_limits<std::int64_t>::max()}),
             "-9223372036854775808 9223372036854775807");
+  EXPECT_EQ(concat_text({std::numeric_limits<std::uint64_t>::max()}), "18446744073709551615");
   EXPECT_EQ(concat_text({std::uint8_t{200}, " ", std::int32_t{-1}}), "200 -1");
 }
 

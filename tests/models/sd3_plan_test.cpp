@@ -41,7 +41,7 @@ TEST(SD3Plan, TheLargestModelIsPlannedAtOnceAndWithoutMemory) {
   EXPECT_GT(plan.flops, 2.9e13);
   EXPECT_LT(plan.flops, 3.0e13);
   EXPECT_LT(plan.peak_bytes, std::size_t{250} << 20);
-  for (const auto& block : model.transformer_blocks) EXPECT_FALSE(block.norm1.weight.rows().ready());
+  for (const auto& block : model.transformer_blocks) EXPECT_FALSE(block.joint.norm1.weight.rows().ready());
 }
 
 // The FLOPs of one block by hand: products, norms and attention; what is linear in the tokens is counted as the ops

@@ -72,20 +72,20 @@ Floats output(const ViT& model, int threads = 1) {
 
 TEST(ViTPlan, CountsTheParametersOfThePublishedModels) {
   const auto count = [](const Config& config) { return aulos::nn::parameter_count(ViT(config)); };
-  EXPECT_EQ(count(Config::tiny()), 5717416);
-  EXPECT_EQ(count(Config::small()), 22050664);
-  EXPECT_EQ(count(Config::base()), 86567656);
-  EXPECT_EQ(count(Config::large()), 304326632);
-  EXPECT_EQ(count(Config::huge()), 632045800);
-  EXPECT_EQ(count(Config::deit_distilled(Config::tiny())), 5910800);
-  EXPECT_EQ(count(Config::deit_distilled(Config::small())), 22436432);
+  EXPECT_EQ(count(Config::vit_tiny()), 5717416);
+  EXPECT_EQ(count(Config::vit_small()), 22050664);
+  EXPECT_EQ(count(Config::vit_base()), 86567656);
+  EXPECT_EQ(count(Config::vit_large()), 304326632);
+  EXPECT_EQ(count(Config::vit_huge()), 632045800);
+  EXPECT_EQ(count(Config::deit_distilled(Config::vit_tiny())), 5910800);
+  EXPECT_EQ(count(Config::deit_distilled(Config::vit_small())), 22436432);
   EXPECT_EQ(count(Config::deit_distilled()), 87338192);
   EXPECT_EQ(count(Config::deit3()), 86585320);
 }
 
 // 12 N C^2 + 2 N^2 C multiply-adds a block, 0.116 G for the patches.
 TEST(ViTPlan, CostsWhatItsProductsDo) {
-  const ViT model(Config::base());
+  const ViT model(Config::vit_base());
   const aulos::Plan plan = aulos::nn::plan(model, [&](Context& dry) { model(dry, image(dry, model.config, 1)); });
   const double n = 197, c = 768;
   const double products = 12 * (12 * n * c * c + 2 * n * n * c) + 196 * 768 * c + 1000 * c;
@@ -223,10 +223,10 @@ TEST(ViTCheckpoint, WhatStaysOpenIsAnErrorThatNamesTheField) {
 
 TEST(ViTConfig, JsonRoundTripsAndKeepsTimmsDefaults) {
   std::vector<Config> all = forms();
-  all.push_back(Config::huge());
+  all.push_back(Config::vit_huge());
   all.push_back(Config::deit3());
   for (const Config& config : all) EXPECT_EQ(Config::from_json(aulos::io::json::parse(config.to_json())), config);
-  EXPECT_EQ(Config::from_json(aulos::io::json::parse("{}")), Config::base());
+  EXPECT_EQ(Config::from_json(aulos::io::json::parse("{}")), Config::vit_base());
   EXPECT_EQ(Config::from_json(aulos::io::json::parse(R"({"init_values": null, "global_pool": "avg", "img_size": 384,
                                                          "architecture": "vit_base_patch16_384"})")),
             (Config{.img_size = 384, .global_pool = GlobalPool::avg}));

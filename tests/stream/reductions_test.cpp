@@ -66,7 +66,7 @@ TEST(BlockReductions, MaskedTokensAreNotThere) {
   const Inputs<float, 2> in(context, {6, 10}, false, {3, 4, 0});
   auto keep = context.full<std::uint8_t>(Shape<2>{2, 7}, 1);  // over the joint sequence: 3 and 4 tokens
   for (const Index b : {0, 1}) keep.mutable_data()[b * 7 + 5] = keep.mutable_data()[b * 7 + 6] = 0;
-  const auto masked = named.block(copies(in.x), in.m, aulos::KeepKeys{keep});
+  const auto masked = named.block(copies(in.x), in.m, aulos::attention::Unrotated{}, aulos::KeepKeys{keep});
   const auto shorter = named.block({aulos::dense(in.x[0]), aulos::dense(in.x[1].slice(1, 0, 2))}, in.m);
   expect_close(masked[0], shorter[0]);
   expect_close(aulos::dense(masked[1].slice(1, 0, 2)), shorter[1]);

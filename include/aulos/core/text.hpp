@@ -3,6 +3,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -22,8 +23,10 @@ class TextPiece {
   TextPiece(const Dims& dims) noexcept : kind_(Kind::extents), extents_(dims.extent), size_(as_size(dims.rank)) {}
   template <int Rank>
   TextPiece(const Shape<Rank>& shape) noexcept : kind_(Kind::extents), extents_(shape.extents), size_(as_size(Rank)) {}
-  template <std::integral I>
-  TextPiece(I number) noexcept : kind_(Kind::number), number_(static_cast<Index>(number)) {}
+  template <std::signed_integral Number>
+  TextPiece(Number number) noexcept : kind_(Kind::number), number_(number) {}
+  template <std::unsigned_integral Number>
+  TextPiece(Number number) noexcept : kind_(Kind::natural), natural_(number) {}
   // NOLINTEND(google-explicit-constructor)
 
   void append_to(std::string& out) const {
@@ -34,6 +37,9 @@ class TextPiece {
       case Kind::number:
         out += std::to_string(number_);
         break;
+      case Kind::natural:
+        out += std::to_string(natural_);
+        break;
       case Kind::extents:
         out += to_string(extents_, static_cast<int>(size_));
         break;
@@ -41,7 +47,7 @@ class TextPiece {
   }
 
  private:
-  enum class Kind { text, number, extents };
+  enum class Kind { text, number, natural, extents };
   static std::size_t as_size(int rank) noexcept { return static_cast<std::size_t>(rank); }
 
   Kind kind_;
@@ -49,6 +55,7 @@ class TextPiece {
     const char* text_;
     const Index* extents_;
     Index number_;
+    std::uint64_t natural_;
   };
   std::size_t size_ = 0;
 };

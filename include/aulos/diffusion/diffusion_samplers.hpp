@@ -76,13 +76,13 @@ Tensor<T, Rank> ddpm(const DdpmOptions& o, std::span<const double> alphas, Tenso
     const Denoised<T, Rank> d = denoise(x, parts.prediction, at, o.denoise);
     const T of_x0 = static_cast<T>(std::sqrt(ap) * b / (1 - at));
     const T of_x = static_cast<T>(std::sqrt(a) * (1 - ap) / (1 - at));
-    const double small = (std::max)((1 - ap) / (1 - at) * b, 1e-20);
+    const double posterior = (std::max)((1 - ap) / (1 - at) * b, 1e-20);
     if (times[i] == 0) {
       x = linear_combination(std::array{d.x0, x}, {of_x0, of_x});
     } else {
       Tensor<T, Rank> z = noise(static_cast<Index>(i));
-      if (learned) z = multiply(z, detail::learned_deviation(parts.range, small, b));
-      const double deviation = learned ? 1 : std::sqrt(o.variance == DdpmVariance::fixed_large ? b : small);
+      if (learned) z = multiply(z, detail::learned_deviation(parts.range, posterior, b));
+      const double deviation = learned ? 1 : std::sqrt(o.variance == DdpmVariance::fixed_large ? b : posterior);
       x = linear_combination(std::array{d.x0, x, z}, {of_x0, of_x, static_cast<T>(deviation)});
     }
     observe(static_cast<Index>(i) + 1, x);

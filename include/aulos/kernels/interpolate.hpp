@@ -71,12 +71,12 @@ void resample_weights(Interpolation mode, Corners corners, const ResampleAxis& a
     return;
   }
   constexpr T a = T(-0.75);
-  const auto near = [](T x) { return ((a + T(2)) * x - (a + T(3))) * x * x + T(1); };
-  const auto far = [](T x) { return ((a * x - T(5) * a) * x + T(8) * a) * x - T(4) * a; };
-  weight[0] = far(t + T(1));
-  weight[1] = near(t);
-  weight[2] = near(T(1) - t);
-  weight[3] = far(T(2) - t);
+  const auto inner = [](T x) { return ((a + T(2)) * x - (a + T(3))) * x * x + T(1); };
+  const auto outer = [](T x) { return ((a * x - T(5) * a) * x + T(8) * a) * x - T(4) * a; };
+  weight[0] = outer(t + T(1));
+  weight[1] = inner(t);
+  weight[2] = inner(T(1) - t);
+  weight[3] = outer(T(2) - t);
   for (Index k = 0; k < 4; ++k) at[k] = std::clamp<Index>(first - 1 + k, 0, last);
 }
 

@@ -100,19 +100,19 @@ struct ViTConfig {
   bool operator==(const ViTConfig&) const = default;
 
   // Published models with patches of 16 and 1000 classes: 5,717,416, 22,050,664, 86,567,656, 304,326,632 parameters.
-  static ViTConfig tiny() { return {.embed_dim = 192, .num_heads = 3}; }
-  static ViTConfig small() { return {.embed_dim = 384, .num_heads = 6}; }
-  static ViTConfig base() { return {}; }
-  static ViTConfig large() { return {.embed_dim = 1024, .depth = 24, .num_heads = 16}; }
+  static ViTConfig vit_tiny() { return {.embed_dim = 192, .num_heads = 3}; }
+  static ViTConfig vit_small() { return {.embed_dim = 384, .num_heads = 6}; }
+  static ViTConfig vit_base() { return {}; }
+  static ViTConfig vit_large() { return {.embed_dim = 1024, .depth = 24, .num_heads = 16}; }
   // Patches of 14: 632,045,800.
-  static ViTConfig huge() { return {.patch_size = 14, .embed_dim = 1280, .depth = 32, .num_heads = 16}; }
+  static ViTConfig vit_huge() { return {.patch_size = 14, .embed_dim = 1280, .depth = 32, .num_heads = 16}; }
   // DeiT with a distillation token: 5,910,800, 22,436,432 and 87,338,192.
-  static ViTConfig deit_distilled(ViTConfig of = base()) {
+  static ViTConfig deit_distilled(ViTConfig of = vit_base()) {
     of.distilled = true;
     return of;
   }
   // DeiT-III, of ViT-B 86,585,320.
-  static ViTConfig deit3(ViTConfig of = base()) {
+  static ViTConfig deit3(ViTConfig of = vit_base()) {
     of.no_embed_class = true;
     of.init_values = 1e-6;
     return of;

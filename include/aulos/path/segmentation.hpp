@@ -68,7 +68,7 @@ Tensor<T, 3> overlap_average(const Tensor<T, 4>& z, const ChunkTable& table, con
   const Tensor<T, 3> sum = overlap_add(z, table, window);
   const Tensor<T, 4> ones = z.any().context()->template full<T>(Shape<4>{1, table.chunks, table.chunk, 1}, T{1});
   const T least = std::numeric_limits<T>::epsilon();
-  const T most = std::numeric_limits<T>::max();
+  const T most = (std::numeric_limits<T>::max)();
   return divide(sum, clamp(overlap_add(ones, table, window), least, most));
 }
 

@@ -30,5 +30,9 @@
 #define T1 AULOS_TEST_POISON
 
 #include "aulos/aulos.hpp"
+#include "aulos/models/dit.hpp"
+#include "aulos/models/flux.hpp"
 #include "aulos/models/sd3.hpp"
+#include "aulos/models/sepformer.hpp"
+#include "aulos/models/vit.hpp"
 #include "aulos/registry.hpp"
