@@ -32,6 +32,23 @@ std::optional<Config> config_in_metadata(const io::Checkpoint& checkpoint) {
   return Config::from_json(io::json::parse(found->second));
 }
 
+// diffusers' names, or those of the file that the model was published in.
+enum class CheckpointLayout { diffusers, single_file };
+
+struct CheckpointSource {
+  CheckpointLayout layout = CheckpointLayout::diffusers;
+  std::string prefix;
+};
+
+// Which layout lies below `prefix`, told by a name that only the single file has; without a prefix also below the one
+// that all-in-one files have.
+inline CheckpointSource checkpoint_source(const io::Checkpoint& checkpoint, const std::string& prefix,
+                                          const std::string& single_file_name) {
+  for (const std::string& below : {prefix, prefix.empty() ? std::string("model.diffusion_model.") : prefix})
+    if (checkpoint.find(below + single_file_name) != nullptr) return {CheckpointLayout::single_file, below};
+  return {CheckpointLayout::diffusers, prefix};
+}
+
 // Shapes by name, for reading a configuration off them. ConfigError names the field that stays open.
 class CheckpointShapes {
  public:

@@ -134,11 +134,12 @@ struct Flux {
     return load(io::Checkpoint::open(path, {.mode = options.mode}), options);
   }
   static Flux load(const io::Checkpoint& checkpoint, const FluxLoadOptions& options = {}) {
-    const FluxSource source = flux_source(checkpoint, options.prefix);
+    const CheckpointSource source = flux_source(checkpoint, options.prefix);
     Flux model(options.config ? *options.config : flux_config_of(checkpoint, source));
     const io::LoadOptions load_options{.prefix = source.prefix, .allow_unexpected = options.allow_unexpected};
     nn::load_parameters(model, checkpoint, load_options, [&](const std::string& name) {
-      return source.layout == FluxLayout::single_file ? flux_single_file_name(name, 4) : nn::StoredAs{.name = name};
+      return source.layout == CheckpointLayout::single_file ? flux_single_file_name(name, 4)
+                                                            : nn::StoredAs{.name = name};
     });
     return model;
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,19 +19,8 @@ namespace aulos::inline AULOS_ISA::models {
 
 using FluxLoadOptions = ModelLoadOptions<FluxConfig>;
 
-enum class FluxLayout { diffusers, single_file };
-
-struct FluxSource {
-  FluxLayout layout = FluxLayout::diffusers;
-  std::string prefix;
-};
-
-// Which layout lies below `prefix`; without a prefix also below the one that all-in-one files have.
-inline FluxSource flux_source(const io::Checkpoint& checkpoint, const std::string& prefix) {
-  const std::string published = "model.diffusion_model.";
-  for (const std::string& below : {prefix, prefix.empty() ? published : prefix})
-    if (checkpoint.find(below + "img_in.weight") != nullptr) return {FluxLayout::single_file, below};
-  return {FluxLayout::diffusers, prefix};
+inline CheckpointSource flux_source(const io::Checkpoint& checkpoint, const std::string& prefix) {
+  return checkpoint_source(checkpoint, prefix, "img_in.weight");
 }
 
 // Where a published single file keeps the parameter that diffusers calls `name`: projections are fused, in the single
@@ -114,9 +104,9 @@ inline nn::StoredAs flux_single_file_name(const std::string& name, Index mlp) {
 }
 
 // The configuration: `config` in the metadata, else what the shapes tell. ConfigError names a field that stays open.
-inline FluxConfig flux_config_of(const io::Checkpoint& checkpoint, const FluxSource& source) {
+inline FluxConfig flux_config_of(const io::Checkpoint& checkpoint, const CheckpointSource& source) {
   if (const auto config = config_in_metadata<FluxConfig>(checkpoint)) return *config;
-  const bool single = source.layout == FluxLayout::single_file;
+  const bool single = source.layout == CheckpointLayout::single_file;
   const CheckpointShapes shapes("flux", checkpoint, source.prefix);
   const auto name_of = [&](const std::string& name) { return single ? flux_single_file_name(name, 4).name : name; };
   const auto extent = [&](const std::string& name, std::size_t axis, const char* field) {

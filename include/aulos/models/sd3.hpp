@@ -102,10 +102,10 @@ struct SD3 {
     return load(io::Checkpoint::open(path, {.mode = options.mode}), options);
   }
   static SD3 load(const io::Checkpoint& checkpoint, const SD3LoadOptions& options = {}) {
-    const SD3Source source = sd3_source(checkpoint, options.prefix);
+    const CheckpointSource source = sd3_source(checkpoint, options.prefix);
     SD3 model(options.config ? *options.config : sd3_config_of(checkpoint, source));
     const io::LoadOptions load_options{.prefix = source.prefix, .allow_unexpected = options.allow_unexpected};
-    if (source.layout == SD3Layout::single_file) {
+    if (source.layout == CheckpointLayout::single_file) {
       const Index last = model.config.num_layers - 1;
       nn::load_parameters(model, checkpoint, load_options,
                           [last](const std::string& name) { return sd3_single_file_name(name, last); });

@@ -18,21 +18,8 @@ namespace aulos::inline AULOS_ISA::models {
 
 using SD3LoadOptions = ModelLoadOptions<SD3Config>;
 
-enum class SD3Layout { diffusers, single_file };
-
-struct SD3Source {
-  SD3Layout layout = SD3Layout::diffusers;
-  std::string prefix;
-};
-
-// Which layout lies below `prefix`; without a prefix also below the one that published all-in-one files have.
-inline SD3Source sd3_source(const io::Checkpoint& checkpoint, const std::string& prefix) {
-  const auto has = [&](const std::string& name) { return checkpoint.find(name) != nullptr; };
-  if (has(prefix + "joint_blocks.0.x_block.attn.qkv.weight")) return {SD3Layout::single_file, prefix};
-  const std::string published = "model.diffusion_model.";
-  if (prefix.empty() && has(published + "joint_blocks.0.x_block.attn.qkv.weight"))
-    return {SD3Layout::single_file, published};
-  return {SD3Layout::diffusers, prefix};
+inline CheckpointSource sd3_source(const io::Checkpoint& checkpoint, const std::string& prefix) {
+  return checkpoint_source(checkpoint, prefix, "joint_blocks.0.x_block.attn.qkv.weight");
 }
 
 // Where a published single file keeps the parameter that diffusers calls `name`. Projections are fused there; the two
@@ -102,9 +89,9 @@ inline nn::StoredAs sd3_single_file_name(const std::string& name, Index last_blo
 }
 
 // The configuration: `config` in the metadata, else what the shapes tell. ConfigError names a field that stays open.
-inline SD3Config sd3_config_of(const io::Checkpoint& checkpoint, const SD3Source& source) {
+inline SD3Config sd3_config_of(const io::Checkpoint& checkpoint, const CheckpointSource& source) {
   if (const auto config = config_in_metadata<SD3Config>(checkpoint)) return *config;
-  const bool single = source.layout == SD3Layout::single_file;
+  const bool single = source.layout == CheckpointLayout::single_file;
   const CheckpointShapes shapes("sd3", checkpoint, source.prefix);
   const auto name_of = [&](const std::string& name) { return single ? sd3_single_file_name(name, -1).name : name; };
   const auto extent = [&](const std::string& name, std::size_t axis, const char* field) {
