@@ -4,6 +4,7 @@ include(aulosWarnings)
 include(aulosArch)
 include(aulosSanitizers)
 include(aulosCcache)
+include(aulosInstances)
 
 if(PROJECT_IS_TOP_LEVEL AND NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
   set(CMAKE_BUILD_TYPE Release CACHE STRING "Debug, Release, RelWithDebInfo or MinSizeRel" FORCE)

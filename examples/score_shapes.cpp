@@ -14,6 +14,7 @@
 #include "common/picture.hpp"
 #include "common/progress.hpp"
 #include "common/prompt.hpp"
+#include "common/scenes.hpp"
 #include "common/score.hpp"
 #include "common/score_report.hpp"
 #include "common/shapes_model.hpp"
@@ -32,9 +33,11 @@ struct Options {
   double least_colour = 0, least_shape = 0, least_relation = 0;
 };
 
+// As large as the pictures whose sizes the scorer knows: one of a smaller model is enlarged.
 Image draw(const ShapesModel& model, aulos::Context& context, const Prompt& prompt, const DrawOptions& options) {
   const int side = static_cast<int>(model.side());
-  return image_from_planes(model.draw(context, prompt, options), side, side);
+  const Image image = image_from_planes(model.draw(context, prompt, options), side, side);
+  return side == kSceneSide ? image : resample(image, kSceneSide, kSceneSide);
 }
 
 // The picture with its prompt; a wrong one in red.

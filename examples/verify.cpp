@@ -1,6 +1,7 @@
 // verify: computes golden cases and compares them with what PyTorch wrote.
 //
 //     verify [--tolerance X] [--grad/--no-grad] [--threads N] [--json] [--strict] [--dump DIR] PATH...
+//     verify --systems
 //
 // Exit 0: a case ran and every case of a known system passed. 1: a case failed, none ran, or, with --strict, a system
 // is unknown or a file is no case. 2: usage, a missing path, a damaged file.
@@ -116,6 +117,11 @@ void print(const verify::CaseReport& report, const Options& options) {
               report.error.empty() ? "" : "; ", report.error.c_str());
 }
 
+int list_systems() {
+  for (const std::string& system : verify::all_families().systems()) std::printf("%s\n", system.c_str());
+  return kSuccess;
+}
+
 int run(const Options& options) {
   const aulos::Registry registry = verify::all_families();
   Totals totals;
@@ -174,7 +180,9 @@ int main(int argc, char** argv) {
   if (const char* problem = aulos::unsupported_processor()) return report("verify", problem);
   CLI::App app("Computes golden cases and compares them with what PyTorch wrote.", "verify");
   Options options;
-  app.add_option("paths", options.paths, "files, or folders that are searched for *.safetensors")->required();
+  CLI::Option* paths = app.add_option("paths", options.paths, "files, or folders that are searched for *.safetensors");
+  bool list = false;
+  app.add_flag("--systems", list, "print the systems that it knows")->excludes(paths);
   CLI::Option* tolerance =
       add_number(app, "--tolerance", options.tolerance, 0.0, 1e30, "RMS(error) / RMS(reference) instead of the case's");
   add_number(app, "--threads", options.threads, 0, 1024, "0: as many as there are");
@@ -184,6 +192,8 @@ int main(int argc, char** argv) {
   app.add_option("--dump", options.dump, "write what was computed to DIR/<system>/<case>.safetensors")
       ->type_name("DIR");
   return run_program(app, argc, argv, [&] {
+    if (list) return list_systems();
+    if (options.paths.empty()) throw CLI::RequiredError("paths");
     options.has_tolerance = tolerance->count() > 0;
     return run(options);
   });

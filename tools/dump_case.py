@@ -39,12 +39,15 @@ def stored(tensor: Tensor) -> Tensor:
 def dump_case(path: str, module: nn.Module, inputs: dict[str, Optional[Tensor]], system: str, case: str,
               config: dict[str, Any], *, output_names: Sequence[str] = (), gradients: bool = True, seed: int = 0,
               dtype: torch.dtype = torch.float64, tolerance: Optional[float] = None, source: str = "own module",
-              notes: str = "", call: Optional[Callable[..., Any]] = None) -> dict[str, Tensor]:
+              notes: str = "", call: Optional[Callable[..., Any]] = None,
+              inside: Sequence[str] = ()) -> dict[str, Tensor]:
     """Runs a copy of `module` in evaluation mode as module(**inputs), or call(module, **inputs), and writes the case.
 
     The arithmetic is done in `dtype` on the float32 values that the file holds; a module that insists on float32 needs
     dtype=torch.float32. Gradients are those of sum(output * cotangent) over the float outputs, the cotangents N(0, 1);
-    what has no influence gets zeros, a tied weight its total under each name. Returns the tensors written.
+    what has no influence gets zeros, a tied weight its total under each name. `inside` lists submodules whose first
+    argument and result of their last call are kept as inside/NAME:input and inside/NAME, to find where an
+    implementation goes wrong; nobody has to compute them. Returns the tensors written.
     """
     module = copy.deepcopy(module).float().eval()
     tensors = {f"param/{name}": stored(value) for name, value in module.state_dict().items()}
@@ -59,6 +62,13 @@ def dump_case(path: str, module: nn.Module, inputs: dict[str, Optional[Tensor]],
         if value.is_floating_point():
             arguments[name] = stored(value).to(dtype).requires_grad_(gradients)
 
+    def keep(name: str) -> Callable[..., None]:
+        def hook(_: nn.Module, arguments: tuple[Any, ...], result: Any) -> None:
+            tensors[f"inside/{name}:input"], tensors[f"inside/{name}"] = stored(arguments[0]), stored(result)
+        return hook
+
+    for name in inside:
+        module.get_submodule(name).register_forward_hook(keep(name))
     with torch.set_grad_enabled(gradients):
         outputs = named(call(module, **arguments) if call else module(**arguments), output_names)
     tensors.update({f"output/{name}": stored(value) for name, value in outputs.items()})

@@ -102,7 +102,8 @@ int run_program(CLI::App& app, int argc, char** argv, const Body& body) {
     return status;
   } catch (const CLI::Success&) {
     std::fputs(app.help().c_str(), stdout);
-    return std::fflush(stdout) == 0 ? kSuccess : report(name.c_str(), "cannot write to standard output");
+    const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+    return written ? kSuccess : report(name.c_str(), "cannot write to standard output");
   } catch (const CLI::ParseError& error) {
     return report(name.c_str(), std::string(error.what()) + " (see --help)");
   } catch (const std::bad_alloc&) {

@@ -134,6 +134,28 @@ Image enlarge(const Image& image, int factor) {
   return large;
 }
 
+Image resample(const Image& image, int width, int height) {
+  std::array<std::vector<float>, 3> channels;
+  for (const Rgb pixel : image.pixels()) {
+    channels[0].push_back(pixel.r);
+    channels[1].push_back(pixel.g);
+    channels[2].push_back(pixel.b);
+  }
+  Image result(width, height);
+  if (image.pixels().empty()) return result;
+  for (int y = 0; y < height; ++y) {
+    for (int x = 0; x < width; ++x) {
+      const auto at = [&](const std::vector<float>& channel) {
+        return level(sample(channel, image.height(), image.width(),
+                            (static_cast<float>(x) + 0.5F) / static_cast<float>(width),
+                            (static_cast<float>(y) + 0.5F) / static_cast<float>(height)));
+      };
+      result(x, y) = {at(channels[0]), at(channels[1]), at(channels[2])};
+    }
+  }
+  return result;
+}
+
 void paste(const Image& image, int x, int y, Image& onto) {
   for (int row = std::max(0, -y); row < std::min(image.height(), onto.height() - y); ++row) {
     for (int column = std::max(0, -x); column < std::min(image.width(), onto.width() - x); ++column) {

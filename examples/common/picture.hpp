@@ -42,6 +42,9 @@ Image image_from_planes(std::span<const float> planes, int width, int height);
 
 Image enlarge(const Image& image, int factor);  // every pixel becomes factor x factor pixels
 
+// Bilinear between the centres of the pixels: for enlarging smooth edges.
+Image resample(const Image& image, int width, int height);
+
 void paste(const Image& image, int x, int y, Image& onto);  // what falls outside is cut off
 
 // Images of any sizes in rows of `columns`, `gap` pixels of `background` between and around them.

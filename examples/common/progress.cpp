@@ -78,12 +78,15 @@ void Progress::step(std::int64_t steps) {
   print();
 }
 
+void Progress::set_total(std::int64_t total) { total_ = std::max({total, done_, std::int64_t{1}}); }
+
 double Progress::elapsed_seconds() const {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
 }
 
 void Progress::print() {
   std::string line = progress_line(label_, done_, total_, elapsed_seconds());
+  if (!note_.empty()) line += "  " + note_;
   const bool last = done_ == total_;
   if (terminal_) line = '\r' + line + "\x1b[K";  // erases what a longer line left behind
   if (!terminal_ || last) line += '\n';

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace aulos_examples {
 
@@ -28,12 +29,15 @@ class Progress {
   ~Progress();  // ends an unfinished bar's line, so that an error message starts on its own
 
   void step(std::int64_t steps = 1);
+  // Of work whose extent shows only on the way, and what to say behind the bar from now on.
+  void set_total(std::int64_t total);
+  void set_note(std::string note) { note_ = std::move(note); }
   double elapsed_seconds() const;
 
  private:
   void print();
 
-  std::string label_;
+  std::string label_, note_;
   std::int64_t total_;
   std::int64_t done_ = 0;
   std::FILE* stream_;

@@ -268,6 +268,12 @@ Vocabulary::Vocabulary(std::vector<std::string> words) : words_(std::move(words)
   bos_ = mark("<bos>");
 }
 
+Vocabulary Vocabulary::of_the_language() {
+  std::vector<std::string> words = {"<pad>", "<bos>"};
+  for_each_word([&](std::string_view word) { words.emplace_back(word); });
+  return Vocabulary(std::move(words));
+}
+
 std::vector<std::int64_t> Vocabulary::encode(const std::vector<std::string>& words, std::size_t length) const {
   if (words.size() + 1 > length) {
     throw aulos::ConfigError("prompt: " + std::to_string(words.size()) + " words, the text encoder takes " +

@@ -79,7 +79,11 @@ class Vocabulary {
  public:
   explicit Vocabulary(std::vector<std::string> words);  // ConfigError on a duplicate or without the two marks
 
+  // The two marks, then every word of the language.
+  static Vocabulary of_the_language();
+
   std::size_t size() const { return words_.size(); }
+  const std::vector<std::string>& words() const { return words_; }
 
   // <bos>, the words, then <pad> up to `length`. ConfigError for a word that the list lacks or a prompt that is too
   // long. No words at all give the null prompt of guidance.

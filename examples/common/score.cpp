@@ -14,15 +14,11 @@ namespace {
 
 constexpr double kPi = 3.14159265358979323846;
 
-// About each shape at radius 1, in the order of `Shape`.
+// Of each shape at radius 1, in the order of `Shape`.
 constexpr std::array<double, 5> kAreas = {kPi, 3.139984, 2.0296875, 1.8588, 2.72};
-constexpr std::array<double, 5> kCentroidY = {0, 0, 0.3125, 0, 0};
-constexpr std::array<double, 5> kInscribed = {1, 0.886, 0.625, 0.55, 0.565685};
-constexpr std::array<double, 5> kCircumscribed = {1, 1.253, 1.25, 1.15, 1.124};
 // Below this overlap a silhouette is none of the shapes. A circle overlaps a tilted square by 0.84 and a hexagon by
 // 0.93, and is the one that blur harms least; it harms the star most.
 constexpr std::array<double, 5> kLeastFit = {0.9, 0.84, 0.82, 0.8, 0.82};
-constexpr double kReach = 1.5;  // no shape reaches farther from its centre
 
 // Radii in the middle between two sizes; for an inner object, shares of the room that its outer one leaves.
 constexpr std::array<double, 2> kAlone = {10.25, 16.25}, kBeside = {7.25, 10.25}, kOuter = {21.75, 24.75},
@@ -131,27 +127,6 @@ Coverage softened(const Image& image, const Regions& regions, int region, const 
   return soft;
 }
 
-struct Outline {
-  double x, y, radius;
-};
-
-// Share of the pixel that the outline covers, by 4x4 samples as in the training pictures.
-double pixel_coverage(Shape shape, const Outline& outline, int x, int y) {
-  constexpr int kSamples = 4;
-  const double dx = x + 0.5 - outline.x, dy = y + 0.5 - outline.y, from_centre = std::hypot(dx, dy);
-  if (from_centre > kReach * outline.radius + 0.8) return 0;
-  if (from_centre < 0.5 * outline.radius - 0.8) return 1;
-  int hits = 0;
-  for (int i = 0; i < kSamples; ++i) {
-    for (int j = 0; j < kSamples; ++j) {
-      const double u = (dx + (j + 0.5) / kSamples - 0.5) / outline.radius;
-      const double v = (dy + (i + 0.5) / kSamples - 0.5) / outline.radius;
-      hits += covers(shape, u, v) ? 1 : 0;
-    }
-  }
-  return static_cast<double>(hits) / (kSamples * kSamples);
-}
-
 double overlap(const Coverage& coverage, Shape shape, const Outline& outline) {
   if (!(outline.radius > 1)) return 0;
   const int reach = static_cast<int>(1.2 * outline.radius) + 2;
@@ -210,7 +185,7 @@ void find_outline(const Coverage& coverage, FoundObject& object) {
   std::array<double, kShapes.size()> fits{};
   for (std::size_t i = 0; i < kShapes.size(); ++i) {
     const double radius = std::sqrt(area / kAreas[i]);
-    outlines[i] = {object.x, object.y - kCentroidY[i] * radius, radius};
+    outlines[i] = {object.x, object.y - kAnchorY[i] * radius, radius};
     fits[i] = overlap(coverage, static_cast<Shape>(i), outlines[i]);
   }
   const double best = *std::max_element(fits.begin(), fits.end());
@@ -307,29 +282,6 @@ Score score_as(const Sighting& sighting, const Scene& wanted, std::size_t first,
 int pairing_value(const Score& score) { return 2 * (score.colour.right + score.shape.right) + score.relation.right; }
 
 }  // namespace
-
-bool covers(Shape shape, double x, double y) {
-  const double ax = std::abs(x), ay = std::abs(y);
-  switch (shape) {
-    case Shape::circle:
-      return x * x + y * y <= 1;
-    case Shape::square:
-      return std::max(ax, ay) <= 0.886;
-    case Shape::triangle:
-      return y <= 0.9375 && y >= ax * (1.875 / 1.0825) - 0.9375;
-    case Shape::star: {
-      constexpr double kFifth = 2 * kPi / 5, kOuterRadius = 1.15, kInnerRadius = 0.55;
-      const double angle = std::fmod(std::abs(std::atan2(x, -y)), kFifth);  // from straight up
-      const double folded = std::min(angle, kFifth - angle), r = std::hypot(x, y);
-      const double u = r * std::cos(folded), v = r * std::sin(folded);
-      const double inner_u = kInnerRadius * std::cos(kFifth / 2), inner_v = kInnerRadius * std::sin(kFifth / 2);
-      return (inner_u - kOuterRadius) * v - inner_v * (u - kOuterRadius) >= 0;
-    }
-    case Shape::cross:
-      return std::min(ax, ay) <= 0.4 && std::max(ax, ay) <= 1.05;
-  }
-  return false;
-}
 
 Sighting look_at(const Image& image) {
   Sighting sighting;

@@ -5,14 +5,11 @@
 #include <optional>
 #include <vector>
 
+#include "outline.hpp"
 #include "picture.hpp"
 #include "prompt.hpp"
 
 namespace aulos_examples {
-
-// Whether (x, y), relative to the centre and in units of the radius, lies in the shape as the training pictures draw it
-// (y points down; no shape reaches beyond 1.15 on either axis).
-bool covers(Shape shape, double x, double y);
 
 struct FoundObject {
   Colour colour{};             // nearest palette colour of its mean

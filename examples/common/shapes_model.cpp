@@ -1,5 +1,6 @@
 #include "shapes_model.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <utility>
@@ -8,6 +9,8 @@
 #include "aulos/diffusion/flow_schedule.hpp"
 #include "aulos/diffusion/guidance.hpp"
 #include "aulos/io/safetensors.hpp"
+#include "aulos/models/config_fields.hpp"
+#include "aulos/ops/arithmetic.hpp"
 #include "aulos/ops/matmul.hpp"
 #include "aulos/ops/reduce.hpp"
 #include "aulos/ops/softmax.hpp"
@@ -17,98 +20,154 @@ namespace aulos_examples {
 using aulos::Index;
 using aulos::Tensor;
 
-TextEncoderConfig TextEncoderConfig::from_json(const aulos::io::json::Value& json) {
-  TextEncoderConfig c;
-  c.vocab_size = json.get<Index>("vocab_size");
-  c.max_position_embeddings = json.get<Index>("max_position_embeddings");
-  c.hidden_size = json.get<Index>("hidden_size");
-  c.num_hidden_layers = json.get<Index>("num_hidden_layers");
-  c.num_attention_heads = json.get<Index>("num_attention_heads");
-  c.intermediate_size = json.get<Index>("intermediate_size");
-  c.layer_norm_eps = json.get_or<double>("layer_norm_eps", c.layer_norm_eps);
-  if (c.num_attention_heads < 1 || c.hidden_size % c.num_attention_heads != 0)
+namespace {
+
+const aulos::io::json::Value& section(const aulos::io::json::Value& json, const char* name) {
+  if (const auto* value = json.find(name)) return *value;
+  throw aulos::ConfigError(std::string("the config of a shapes model: no `") + name + "`");
+}
+
+TextEncoderConfig checked(const TextEncoderConfig& c) {
+  TextEncoderConfig::fields(c, aulos::models::FieldChecker("text encoder"));
+  if (c.hidden_size % c.num_attention_heads != 0)
     throw aulos::ConfigError("text encoder: num_attention_heads " + std::to_string(c.num_attention_heads) +
                              " does not divide hidden_size " + std::to_string(c.hidden_size));
   return c;
 }
 
-TextEncoder::TextEncoder(const TextEncoderConfig& c)
-    : token_embedding(aulos::Shape<2>{c.vocab_size, c.hidden_size}),
-      position_embedding(aulos::Shape<2>{c.max_position_embeddings, c.hidden_size}),
-      final_norm(c.hidden_size, c.layer_norm_eps) {
-  const aulos::attention::HeadShape heads{c.num_attention_heads, c.hidden_size / c.num_attention_heads};
-  Layer layer;
-  layer.norm1 = layer.norm2 = aulos::nn::LayerNorm<float>(c.hidden_size, c.layer_norm_eps);
-  layer.attn.projection = aulos::attention::SeparateQkv<float>(c.hidden_size, c.hidden_size, heads);
-  layer.attn.to_out = aulos::nn::Linear<float>(c.hidden_size, c.hidden_size);
-  layer.ff = aulos::nn::Mlp<float>(c.hidden_size, c.intermediate_size);
-  layers.assign(static_cast<std::size_t>(c.num_hidden_layers), layer);
+}  // namespace
+
+ShapesConfig ShapesConfig::from_json(const aulos::io::json::Value& json) {
+  ShapesConfig c;
+  c.transformer = aulos::models::SD3Config::from_json(section(json, "transformer"));
+  TextEncoderConfig::fields(c.text_encoder, aulos::models::FieldReader("text encoder", section(json, "text_encoder")));
+  c.shift = section(json, "scheduler").get_or<double>("shift", c.shift);
+  c.steps = json.get_or<Index>("steps", c.steps);
+  c.guidance = json.get_or<double>("guidance", c.guidance);
+  return c;
 }
 
-Tensor<float, 3> TextEncoder::Layer::operator()(Tensor<float, 3> x) const {
-  const Tensor<float, 3> h = norm1(x);
-  x = attn.add_to(h, {}, std::move(x));
-  const Tensor<float, 3> g = norm2(x);
-  return ff.add_to(g, {}, std::move(x));
+std::string ShapesConfig::to_json() const {
+  aulos::io::json::Writer json;
+  json.begin_object().key("text_encoder").begin_object();
+  TextEncoderConfig::fields(text_encoder, aulos::models::FieldWriter(json));
+  json.key("hidden_act").value("gelu_tanh").end_object();
+  json.key("scheduler").begin_object().key("shift").value(shift).key("sigmas").value("linspace_1_to_1_over_n");
+  json.end_object().key("steps").value(steps).key("guidance").value(guidance).end_object();
+  std::string text = json.take();
+  return text.insert(1, "\"transformer\":" + transformer.to_json() + ",");
+}
+
+TextEncoder::TextEncoder(const TextEncoderConfig& config) {
+  const TextEncoderConfig c = checked(config);
+  token_embedding = aulos::Parameter<float, 2>(aulos::Shape<2>{c.vocab_size, c.hidden_size});
+  position_embedding = aulos::Parameter<float, 2>(aulos::Shape<2>{c.max_position_embeddings, c.hidden_size});
+  final_norm = aulos::nn::LayerNorm<float>(c.hidden_size, c.layer_norm_eps);
+  Layer layer;
+  auto& side = layer.block.sides[0];
+  side.norm1 = side.norm2 = final_norm;
+  side.qkv = {c.hidden_size, c.hidden_size, {c.num_attention_heads, c.hidden_size / c.num_attention_heads}};
+  side.to_out = aulos::nn::Linear<float>(c.hidden_size, c.hidden_size);
+  side.ff = aulos::nn::Mlp<float>(c.hidden_size, c.intermediate_size);
+  layers.assign(static_cast<std::size_t>(c.num_hidden_layers), layer);
 }
 
 Tensor<float, 3> TextEncoder::operator()(const Tensor<std::int64_t, 2>& ids) const {
   const Tensor<float, 2> positions = position_embedding.tensor().slice(0, 0, ids.extent(1));
   Tensor<float, 3> x = aulos::add(aulos::embedding<float>(token_embedding, ids), positions.unsqueeze(0));
-  for (const Layer& layer : layers) x = layer(std::move(x));
+  for (const Layer& layer : layers) x = std::move(layer.block({std::move(x)}, {})[0]);
   return final_norm(x);
 }
 
-ShapesModel ShapesModel::load(const std::string& path) {
-  const aulos::io::Checkpoint file = aulos::io::Checkpoint::open(path);
-  const auto metadata = [&](const char* key) -> const std::string& {
+ShapesModel::ShapesModel(const ShapesConfig& config, Vocabulary vocabulary)
+    : text_encoder(config.text_encoder),
+      transformer(config.transformer),
+      config_(config),
+      vocabulary_(std::move(vocabulary)) {}
+
+ShapesModel ShapesModel::read(const aulos::io::Checkpoint& file) {
+  const auto metadata = [&](const char* key) {
     const auto found = file.metadata().find(key);
     if (found == file.metadata().end())
-      throw aulos::CheckpointError(path + ": no `" + key + "` in the metadata; is this a shapes model?");
-    return found->second;
+      throw aulos::CheckpointError(file.path() + ": no `" + key + "` in the metadata; is this a shapes model?");
+    return aulos::io::json::parse(found->second);
   };
-  const auto config = aulos::io::json::parse(metadata("config"));
-  const auto section = [&](const char* name) -> const aulos::io::json::Value& {
-    const auto* value = config.find(name);
-    if (value == nullptr) throw aulos::ConfigError(path + ": the config has no `" + name + "`");
-    return *value;
-  };
-  const auto vocabulary = aulos::io::json::parse(metadata("vocabulary"));
-  std::vector<std::string> words;
-  for (const auto& word : vocabulary.items()) words.push_back(word.as<std::string>("vocabulary"));
+  const auto config = metadata("config"), vocabulary = metadata("vocabulary");
+  try {
+    std::vector<std::string> words;
+    for (const auto& word : vocabulary.items()) words.push_back(word.as<std::string>("vocabulary"));
+    ShapesModel model(ShapesConfig::from_json(config), Vocabulary(std::move(words)));
+    aulos::nn::load_parameters(model.text_encoder, file, {.prefix = "text_encoder."});
+    aulos::nn::load_parameters(model.transformer, file, {.prefix = "transformer."});
+    model.transformer.derive_buffers();
+    return model;
+  } catch (const aulos::ConfigError& error) {
+    throw aulos::ConfigError(file.path() + ": " + error.what());
+  }
+}
 
-  ShapesModel model{Vocabulary(std::move(words))};
-  const TextEncoderConfig text = TextEncoderConfig::from_json(section("text_encoder"));
-  model.text_encoder = TextEncoder(text);
-  model.max_tokens_ = text.max_position_embeddings;
-  model.transformer = aulos::models::SD3<float>(aulos::models::SD3Config::from_json(section("transformer")));
-  aulos::nn::load_parameters(model.text_encoder, file, {.prefix = "text_encoder."});
-  aulos::nn::load_parameters(model.transformer, file, {.prefix = "transformer."});
-  model.transformer.derive_buffers();
-  aulos::nn::pack(model.text_encoder);
-  aulos::nn::pack(model.transformer);
-  model.shift_ = section("scheduler").get_or<double>("shift", 1.0);
-  model.steps_ = config.get_or<Index>("steps", model.steps_);
-  model.guidance_ = config.get_or<double>("guidance", model.guidance_);
+ShapesModel ShapesModel::load(const std::string& path) {
+  ShapesModel model = read(aulos::io::Checkpoint::open(path));
+  aulos::nn::pack(model);
   return model;
+}
+
+aulos::io::Metadata ShapesModel::metadata() const {
+  aulos::io::json::Writer words;
+  words.begin_array();
+  for (const std::string& word : vocabulary_.words()) words.value(word);
+  words.end_array();
+  return {{"format", "pt"}, {"config", config_.to_json()}, {"vocabulary", words.take()}};
+}
+
+void ShapesModel::save(const std::string& path, aulos::Dtype dtype) const {
+  aulos::nn::save_parameters(*this, path, dtype, metadata());
+}
+
+void ShapesModel::initialise(aulos::Random& random) {
+  const auto fill = [](const auto& p, float value) { std::fill_n(p.data(), p.count(), value); };
+  aulos::nn::for_each_parameter(*this, [&](const auto& p) {
+    if (p.role != aulos::nn::Role::parameter) return;
+    const std::string name = p.name;
+    const auto has = [&](const char* part) { return name.find(part) != std::string::npos; };
+    if (p.shape.size() < 2) {
+      fill(p, name.ends_with("weight") ? 1.0f : 0.0f);  // norms; biases
+    } else if (has(".linear.weight") || has("proj_out.weight")) {
+      fill(p, 0);
+    } else if (has("_embedding.weight")) {
+      random.normal(p.data(), p.count(), 0, 0.02f);
+    } else {
+      const double columns = static_cast<double>(p.count()) / static_cast<double>(p.shape[0]);
+      const auto bound = static_cast<float>(std::sqrt(6 / (columns + static_cast<double>(p.shape[0]))));
+      random.uniform(p.data(), p.count(), -bound, bound);
+    }
+  });
+  transformer.derive_buffers();
+}
+
+Tensor<float, 4> ShapesModel::velocity(aulos::Context& context, const Tensor<float, 4>& x,
+                                       const Tensor<std::int64_t, 2>& ids, const Tensor<float, 1>& time) const {
+  const Tensor<float, 3> states = text_encoder(ids);
+  return transformer(context, x, states, aulos::dense(states.select(1, 0)), aulos::scale(time, 1000.0f));
 }
 
 Tensor<std::int64_t, 2> ShapesModel::tokens(aulos::Context& context,
                                             const std::vector<std::vector<std::string>>& prompts) const {
-  auto ids = context.empty<std::int64_t>(aulos::Shape<2>{static_cast<Index>(prompts.size()), max_tokens_});
+  const Index length = config_.text_encoder.max_position_embeddings;
+  auto ids = context.empty<std::int64_t>(aulos::Shape<2>{static_cast<Index>(prompts.size()), length});
   std::int64_t* out = ids.mutable_data();
   for (const auto& words : prompts)
-    for (const std::int64_t id : vocabulary_.encode(words, static_cast<std::size_t>(max_tokens_))) *out++ = id;
+    for (const std::int64_t id : vocabulary_.encode(words, static_cast<std::size_t>(length))) *out++ = id;
   return ids;
 }
 
 Tensor<float, 4> ShapesModel::sample(aulos::Context& context, const Prompt& prompt, const Tensor<float, 4>& noise,
                                      const DrawOptions& options) const {
-  aulos::diffusion::FlowScheduleOptions levels{.steps = options.steps > 0 ? options.steps : steps_};
+  aulos::diffusion::FlowScheduleOptions levels{.steps = options.steps > 0 ? options.steps : config_.steps};
   levels.base = aulos::diffusion::BaseSigmas::one_over_n;
-  levels.shift = shift_;
+  levels.shift = config_.shift;
   const auto schedule = aulos::diffusion::flow_schedule(levels);
-  const double guidance = options.guidance > 0 ? options.guidance : guidance_;
+  const double guidance = options.guidance > 0 ? options.guidance : config_.guidance;
 
   // Two rows: without the prompt and with it.
   const Tensor<float, 3> states = text_encoder(tokens(context, {{}, prompt.words}));

@@ -14,6 +14,7 @@ void add_autograd_pointwise(aulos::Registry& registry);
 void add_autograd_position(aulos::Registry& registry);
 void add_autograd_selective_scan(aulos::Registry& registry);
 void add_conditioning(aulos::Registry& registry);
+void add_diff_attention(aulos::Registry& registry);
 void add_dit(aulos::Registry& registry);
 void add_dit_diffusion(aulos::Registry& registry);
 void add_mmdit_flux(aulos::Registry& registry);
@@ -22,6 +23,7 @@ void add_samplers(aulos::Registry& registry);
 void add_sepformer(aulos::Registry& registry);
 void add_sepformer_dprnn(aulos::Registry& registry);
 void add_shapes(aulos::Registry& registry);
+void add_tutorial(aulos::Registry& registry);
 void add_vit(aulos::Registry& registry);
 void add_wsd_schedule(aulos::Registry& registry);
 
@@ -36,6 +38,7 @@ inline aulos::Registry all_families() {
   add_autograd_position(registry);
   add_autograd_selective_scan(registry);
   add_conditioning(registry);
+  add_diff_attention(registry);
   add_dit(registry);
   add_dit_diffusion(registry);
   add_mmdit_flux(registry);
@@ -44,6 +47,7 @@ inline aulos::Registry all_families() {
   add_sepformer(registry);
   add_sepformer_dprnn(registry);
   add_shapes(registry);
+  add_tutorial(registry);
   add_vit(registry);
   add_wsd_schedule(registry);
   return registry;

@@ -80,13 +80,16 @@ CaseReport judge(const aulos::io::Checkpoint& file, const std::map<std::string, 
   double largest_gradient = 0;
   for (const auto& info : file.tensors())
     if (is_gradient(info.name)) largest_gradient = std::max(largest_gradient, rms(file.values<float>(info.name)));
+  std::string others;  // results under names that the case doesn't have
+  for (const auto& [name, values] : computed)
+    if (is_output(name) && file.find(name) == nullptr) others += (others.empty() ? ", but " : ", ") + name;
   for (const auto& info : file.tensors()) {
     if (!is_output(info.name) && !is_gradient(info.name)) continue;
     Verdict verdict;
     verdict.tensor = std::string(info.name);
     const auto found = computed.find(verdict.tensor);
     if (found == computed.end()) {
-      verdict.reason = "not computed";
+      verdict.reason = "not computed" + others;
     } else if (!std::equal(info.shape.begin(), info.shape.end(), found->second.shape.begin(),
                            found->second.shape.end())) {
       verdict.reason = "shape " +

@@ -1,6 +1,10 @@
 // The umbrella: every floor below models/. Programs that care for compile time include what they use.
 #pragma once
 
+#include "aulos/attention/differential.hpp"
+#include "aulos/attention/differential_attention.hpp"
+#include "aulos/attention/linear.hpp"
+#include "aulos/attention/mixer.hpp"
 #include "aulos/attention/multi_head_attention.hpp"
 #include "aulos/attention/qkv.hpp"
 #include "aulos/attention/rotation.hpp"
@@ -32,6 +36,7 @@
 #include "aulos/conditioning/zero_linear.hpp"
 #include "aulos/core/any_tensor.hpp"
 #include "aulos/core/box_muller.hpp"
+#include "aulos/core/clock.hpp"
 #include "aulos/core/config.hpp"
 #include "aulos/core/context.hpp"
 #include "aulos/core/dtype.hpp"
@@ -125,6 +130,7 @@
 #include "aulos/kernels/selective_scan.hpp"
 #include "aulos/kernels/selective_scan_backward.hpp"
 #include "aulos/kernels/softmax.hpp"
+#include "aulos/kernels/stft.hpp"
 #include "aulos/kernels/top_k.hpp"
 #include "aulos/kernels/variational_bound.hpp"
 #include "aulos/kernels/where.hpp"
@@ -179,6 +185,8 @@
 #include "aulos/ops/sinusoid.hpp"
 #include "aulos/ops/softmax.hpp"
 #include "aulos/ops/state.hpp"
+#include "aulos/ops/stft.hpp"
+#include "aulos/ops/stft_basis.hpp"
 #include "aulos/ops/variational_bound.hpp"
 #include "aulos/ops/weight.hpp"
 #include "aulos/ops/where.hpp"
@@ -208,3 +216,4 @@
 #include "aulos/train/ema.hpp"
 #include "aulos/train/optimizer.hpp"
 #include "aulos/train/schedule.hpp"
+#include "aulos/train/state.hpp"

@@ -3,12 +3,32 @@
 #include <gtest/gtest.h>
 
 #include "attention/attention_support.hpp"
+#include "aulos/attention/differential.hpp"
 
 namespace {
 
 using namespace attention_support;
 
 static_assert(aulos::nn::Module<MultiHeadAttention<float>>);
+
+template <class M>
+std::vector<std::string> names_of(const M& module) {
+  std::vector<std::string> names;
+  aulos::nn::for_each_parameter(module, [&](const auto& p) { names.push_back(p.name); });
+  return names;
+}
+
+// The parameters of a mixer stand behind those of the projections; a mixer without parameters adds no name.
+TEST(MultiHeadAttention, NamesItsMixersParameters) {
+  using Plain = SeparateQkv<float, NoQkNorm<float>>;
+  const Plain projection(8, 8, {4, 2}, aulos::nn::Bias::no);
+  const Linear<float> to_out(8, 8, aulos::nn::Bias::no);
+  std::vector<std::string> names{"to_q.weight", "to_k.weight", "to_v.weight", "to_out.weight"};
+  EXPECT_EQ(names_of(MultiHeadAttention<float, Plain>{projection, to_out, {}}), names);
+  for (const char* name : {"lambda_q1", "lambda_k1", "lambda_q2", "lambda_k2", "subln.weight"}) names.push_back(name);
+  const MultiHeadAttention<float, Plain, Differential<float>> differential{projection, to_out, {2, 0}};
+  EXPECT_EQ(names_of(differential), names);
+}
 
 TEST(MultiHeadAttention, SelfAndCross) {
   Context context({.threads = 1});

@@ -19,7 +19,7 @@ using aulos::Index;
 static_assert(aulos::Element<float> && aulos::Element<std::int64_t> && aulos::Element<std::uint8_t>);
 static_assert(!aulos::Element<bool> && !aulos::Element<std::int16_t> && !aulos::Element<const float>);
 static_assert(aulos::Real<float> && aulos::Real<double> && !aulos::Real<std::int64_t>);
-static_assert(sizeof(AnyTensor<float>) <= 168, "handles are copied often");
+static_assert(sizeof(AnyTensor<float>) <= 176, "handles are copied often");
 
 AnyTensor<float> counting(Context& context, std::initializer_list<Index> extents) {
   AnyTensor<float> x = context.empty_any<float>(dense_dims(extents));

@@ -156,7 +156,10 @@ TEST(Context, ATensorMayOutliveIt) {
   const std::vector<float> before = values(x), last = values(row);
   context.reset();
   EXPECT_EQ(values(x), before);
-  expect_error("dense: no argument belongs to a Context (or its Context is gone)", [&] { dense(x.slice(1, 0, 2)); });
+  expect_error(
+      "dense: no argument belongs to a Context (or its Context is gone); where all are parameters, write "
+      "p.tensor(context), or p.tensor(x) for the Context of x",
+      [&] { dense(x.slice(1, 0, 2)); });
   x = {};
   EXPECT_EQ(values(row), last);
   std::thread([view = std::move(row), &last]() mutable {

@@ -124,6 +124,24 @@ TEST(Parameter, IsATensorThatCountsNothing) {
   EXPECT_EQ(sums, (std::array<float, 4>{5000, 5000, 5000, 5000}));
 }
 
+TEST(Parameter, JoinsAContextWhereAllArgumentsAreParameters) {
+  const Parameter<float, 1> p = parameter({1, 2, 3, 4});
+  Context context({.threads = 1});
+  const auto x = context.zeros<double>(Shape<3>{1, 2, 3});
+  for (const Tensor<float, 1>& of : {p.tensor(context), p.tensor(x)}) {
+    EXPECT_EQ(of.data(), p.data());  // no copy
+    EXPECT_EQ(of.any().context(), &context);
+    EXPECT_EQ(of.reshape(Shape<2>{2, 2}).select(0, 1).any().context(), &context);  // views keep it
+    EXPECT_FALSE(of.any().sole());
+    EXPECT_EQ(of.any().buffer()->references, 0);
+    EXPECT_EQ(concat(std::array{of, p.tensor()}, 0)(7), 4);
+  }
+  EXPECT_EQ(p.tensor().any().context(), nullptr);            // others see nothing of it
+  EXPECT_EQ(p.tensor(p.tensor()).any().context(), nullptr);  // a parameter has none to share
+  EXPECT_TRUE((Parameter<float, 1>().tensor(context).empty()));
+  EXPECT_EQ(context.memory().live, 64u);  // x
+}
+
 TEST(Parameter, UsedBeforeItHasValuesIsAnErrorThatNamesIt) {
   Context context({.threads = 1});
   const Parameter<float, 1> p(Shape<1>{3});

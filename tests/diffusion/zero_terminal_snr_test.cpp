@@ -78,6 +78,48 @@ TEST(ZeroTerminalSnr, SamplesFromPureNoise) {
   expect_near(x, want, 0.01);
 }
 
+// At A = 0 the noise tells nothing about the data: samplers say so before they call the model.
+TEST(ZeroTerminalSnrErrors, NoisePredictionsAtPureNoise) {
+  Context context({.threads = 1});
+  const auto alphas = rescale_zero_terminal_snr(alphas_cumprod({}));
+  int calls = 0;
+  const auto model = [&](const Batch& x, Index) {
+    ++calls;
+    return x;
+  };
+  const auto z = [&](Index i) { return noise(context, i); };
+  const TimestepOptions to_the_end{.steps = 5, .spacing = TimestepSpacing::trailing};
+  const std::string expected =
+      ": alphas is 0.000000 at time 999, where x is all noise; expected a model that predicts v or the sample, or "
+      "alphas > 0";
+  EXPECT_EQ(config_error([&] { ddim<double, 2>({.timesteps = to_the_end}, alphas, start(context), model, z); }),
+            "ddim" + expected);
+  EXPECT_EQ(config_error([&] { ddpm<double, 2>({.timesteps = to_the_end}, alphas, start(context), model, z); }),
+            "ddpm" + expected);
+  EXPECT_EQ(config_error([&] { dpmpp_2m<double, 2>({.timesteps = to_the_end}, alphas, start(context), model); }),
+            "dpm_sigmas: alphas is 0.000000 at time 999, where x is all noise; expected alphas > 0 "
+            "(rescale_zero_terminal_snr takes the last)");
+  EXPECT_EQ(calls, 0);
+
+  const auto finite = [](const Batch& x) {
+    for (const double v : values(x))
+      if (!std::isfinite(v)) return false;
+    return true;
+  };
+  for (const Prediction prediction : {Prediction::v, Prediction::sample}) {
+    const DenoiseOptions denoise{.prediction = prediction};
+    EXPECT_TRUE(finite(
+        ddim<double, 2>({.timesteps = to_the_end, .denoise = denoise, .eta = 1}, alphas, start(context), model, z)));
+    EXPECT_TRUE(
+        finite(ddpm<double, 2>({.timesteps = to_the_end, .denoise = denoise}, alphas, start(context), model, z)));
+  }
+  // Times that leave it out, or a last A above 0, take the noise.
+  EXPECT_TRUE(finite(ddim<double, 2>({.timesteps = {.steps = 5}}, alphas, start(context), model, z)));
+  const auto above = rescale_zero_terminal_snr(alphas_cumprod({}), 0x1p-24);
+  EXPECT_TRUE(finite(ddim<double, 2>({.timesteps = to_the_end}, above, start(context), model, z)));
+  EXPECT_TRUE(finite(dpmpp_2m<double, 2>({.timesteps = to_the_end}, above, start(context), model)));
+}
+
 TEST(ZeroTerminalSnrErrors, SchedulesThatDoNotFall) {
   const double one[] = {0.5};
   EXPECT_EQ(config_error([&] { rescale_zero_terminal_snr(one); }),

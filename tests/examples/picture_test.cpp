@@ -103,6 +103,22 @@ TEST(Picture, EnlargeAndGrid) {
   EXPECT_EQ(grid({}, 2, 1).width(), 2);
 }
 
+TEST(Picture, ResamplesBetweenTheCentresOfPixels) {
+  Image image(2, 1, {0, 10, 255});
+  image(1, 0) = {200, 10, 155};
+  const Image large = resample(image, 4, 2);
+  EXPECT_EQ(large.width(), 4);
+  EXPECT_EQ(large.height(), 2);
+  for (int y = 0; y < 2; ++y) {
+    EXPECT_EQ(large(0, y), (Rgb{0, 10, 255}));
+    EXPECT_EQ(large(1, y), (Rgb{50, 10, 230}));
+    EXPECT_EQ(large(2, y), (Rgb{150, 10, 180}));
+    EXPECT_EQ(large(3, y), (Rgb{200, 10, 155}));
+  }
+  EXPECT_EQ(resample(image, 2, 1), image);
+  EXPECT_EQ(resample(Image(), 1, 1), Image(1, 1));
+}
+
 TEST(Picture, PasteCutsOff) {
   const Image image = noise(4, 4);
   Image onto(4, 4);

@@ -46,6 +46,24 @@ TEST(Progress, Lines) {
   EXPECT_EQ(progress_line("x", 0, 0, 8), progress_line("x", 0, 1, 8));
 }
 
+TEST(Progress, NotesAndATotalThatShowsOnTheWay) {
+  std::FILE* file = std::tmpfile();
+  ASSERT_NE(file, nullptr);
+  {
+    Progress progress("training", 1, file, false);
+    progress.set_total(2);
+    progress.set_note("loss 0.5");
+    progress.step();
+    progress.set_total(0);  // no less than is done
+    progress.step();
+  }
+  const std::string text = contents(file);
+  EXPECT_NE(text.find("] 1/2  "), std::string::npos) << text;
+  EXPECT_NE(text.find(" left  loss 0.5\n"), std::string::npos) << text;
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1);
+  std::fclose(file);
+}
+
 TEST(Progress, PlainLinesOffTheTerminal) {
   std::FILE* file = std::tmpfile();
   ASSERT_NE(file, nullptr);

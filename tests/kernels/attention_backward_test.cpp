@@ -45,9 +45,41 @@ TYPED_TEST(AttentionBackward, AgreesWithNaiveAtEveryWidth) {
   }
 }
 
+// One pass and two (8 threads for 1 batch element), overwriting and adding.
+TYPED_TEST(AttentionBackward, ValuesHaveGroupsOfTheirOwn) {
+  using T = TypeParam;
+  for (const auto& [groups, value_groups] : head_groups) {
+    Problem<T> p(shape_of(1, 12, groups, value_groups, 5, 9), {{49, 3}, {0, 270}});
+    p.with_dlse = true;
+    auto expected = p.expected_gradients();
+    p.run();
+    p.run_backward();
+    EXPECT_LE(backward_distance(p, expected), gradient_tolerance<T>) << groups << ", " << value_groups;
+    for (const int threads : {3, 8}) {
+      auto threaded = p;
+      threaded.run_backward({}, {}, threads);
+      EXPECT_TRUE(same_backward(p, threaded)) << groups << ", " << value_groups << ", threads " << threads;
+    }
+    auto twice = p;
+    twice.run_backward({}, {}, 1, Store::add);
+    for (std::size_t s = 0; s < 2; ++s)
+      for (auto* d : {&expected.data[s].dq, &expected.data[s].dk, &expected.data[s].dv})
+        d->each([](double& x) { x *= 2; });
+    EXPECT_LE(backward_distance(twice, expected), 2 * gradient_tolerance<T>) << groups << ", " << value_groups;
+  }
+}
+
+TYPED_TEST(AttentionBackward, KeysThatNoHeadReadsHaveNoGradient) {
+  using T = TypeParam;
+  Problem<T> p(shape_of(2, 0, 1, 2, 4, 3), {{5, 6}});
+  p.run_backward();
+  for (const T x : p.data[0].dk.values()) EXPECT_EQ(x, T(0));
+  for (const T x : p.data[0].dv.values()) EXPECT_EQ(x, T(0));
+}
+
 // The naive backward against central differences of the naive forward, so that both stand on their own.
 TEST(AttentionBackwardNaive, AgreesWithCentralDifferences) {
-  Problem<double> p(shape_of(1, 2, 1, 3, 2), {{3, 2}, {2, 4}});
+  Problem<double> p(shape_of(1, 2, 1, 2, 3, 2), {{3, 2}, {2, 4}});
   p.with_dlse = true;
   auto keep = [](Index, Index, Index i, Index j) { return j <= i + 2; };
   auto score = [](double s, Index, Index h, Index, Index j) {

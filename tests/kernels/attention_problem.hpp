@@ -136,14 +136,14 @@ struct Problem {
       };
       side.q = array(n.nq, s.heads, s.width);
       side.k = array(n.nk, s.groups, s.width);
-      side.v = array(n.nk, s.groups, s.value_width);
+      side.v = array(n.nk, s.value_groups, s.value_width);
       side.dout = array(n.nq, s.heads, s.value_width);
       side.dlse = array(n.nq, s.heads, 1);
       side.out = Array<T>(s.batch, n.nq, s.heads, s.value_width, layout);
       side.lse = Array<T>(s.batch, n.nq, s.heads, 1, layout);
       side.dq = Array<T>(s.batch, n.nq, s.heads, s.width, layout);
       side.dk = Array<T>(s.batch, n.nk, s.groups, s.width, layout);
-      side.dv = Array<T>(s.batch, n.nk, s.groups, s.value_width, layout);
+      side.dv = Array<T>(s.batch, n.nk, s.value_groups, s.value_width, layout);
       data.push_back(std::move(side));
     }
   }
@@ -227,6 +227,14 @@ struct Problem {
 inline kernels::AttentionShape shape_of(Index b, Index h, Index g, Index d, Index e) {
   return {b, h, g, d, e, 1.0 / std::sqrt(static_cast<double>(d > 0 ? d : 1))};
 }
+// With values in groups of their own.
+inline kernels::AttentionShape shape_of(Index b, Index h, Index g, Index value_groups, Index d, Index e) {
+  kernels::AttentionShape shape = shape_of(b, h, g, d, e);
+  shape.value_groups = value_groups;
+  return shape;
+}
+// Key and value groups (G, G') of 12 heads: equal, nested either way, and neither inside the other.
+inline constexpr std::pair<Index, Index> head_groups[] = {{4, 4}, {12, 6}, {6, 3}, {2, 12}, {1, 12}, {4, 6}, {6, 4}};
 
 // Largest |x - y| relative to 1 + |y|; equal infinities and NaN beside NaN count as 0, other non-finites as infinity.
 template <class T, class U>

@@ -53,4 +53,19 @@ TEST(AttentionSides, CountsAndGroups) {
   EXPECT_EQ((AttentionShape{1, 0, 0, 4, 4, 1.0}.heads_per_group()), 0);
 }
 
+TEST(AttentionSides, BundlesAndIslands) {
+  const auto shape = [](Index heads, Index groups, Index value_groups) {
+    return AttentionShape{1, heads, groups, 4, 4, 1.0, value_groups};
+  };
+  EXPECT_EQ((AttentionShape{1, 8, 2, 4, 4, 1.0}.value_groups), 2);
+  EXPECT_EQ(shape(12, 4, 4).heads_per_bundle(), 3);
+  EXPECT_EQ(shape(12, 4, 4).heads_per_island(), 3);
+  EXPECT_EQ(shape(12, 12, 6).bundles(), 12);  // 1 head to a key, 2 to a value
+  EXPECT_EQ(shape(12, 12, 6).islands(), 6);
+  EXPECT_EQ(shape(12, 4, 6).heads_per_bundle(), 1);  // 3 to a key, 2 to a value
+  EXPECT_EQ(shape(12, 4, 6).heads_per_island(), 6);
+  EXPECT_EQ(shape(0, 1, 2).bundles(), 0);
+  EXPECT_EQ(shape(0, 0, 0).islands(), 0);
+}
+
 }  // namespace

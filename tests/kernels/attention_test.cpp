@@ -54,6 +54,36 @@ TYPED_TEST(Attention, HeadsReadConsecutiveGroups) {
   }
 }
 
+// Keys and values are grouped each for themselves; one query row is a path of its own.
+TYPED_TEST(Attention, ValuesHaveGroupsOfTheirOwn) {
+  using T = TypeParam;
+  for (const auto& [groups, value_groups] : head_groups) {
+    for (const Index nq : {1, 2, 50}) {
+      Problem<T> p(shape_of(2, 12, groups, value_groups, 5, 9), {{nq, 3}, {0, 21}});
+      p.run();
+      auto expected = p.expected();
+      EXPECT_LE(forward_distance(p, expected), tolerance<T>) << groups << ", " << value_groups;
+      auto threaded = p;
+      threaded.run({}, {}, 4);
+      EXPECT_TRUE(same_forward(p, threaded)) << groups << ", " << value_groups;
+    }
+  }
+  // Independent of the twin: the keys of group 1 of 4 reach heads 3 to 5, the values of group 1 of 6 heads 2 and 3.
+  const Problem<T> first(shape_of(1, 12, 4, 6, 5, 3), {{9, 21}});
+  const auto reached = [&](auto&& change) {
+    auto p = first, moved = first;
+    change(moved.data[0]);
+    p.run();
+    moved.run();
+    std::vector<Index> heads;
+    for (Index h = 0; h < 12; ++h)
+      if (p.data[0].out.at(0, 4, h)[0] != moved.data[0].out.at(0, 4, h)[0]) heads.push_back(h);
+    return heads;
+  };
+  EXPECT_EQ(reached([](auto& side) { side.k.at(0, 7, 1)[0] += T(1); }), (std::vector<Index>{3, 4, 5}));
+  EXPECT_EQ(reached([](auto& side) { side.v.at(0, 7, 1)[0] += T(1); }), (std::vector<Index>{2, 3}));
+}
+
 TYPED_TEST(Attention, NoKeysNoQueriesNoBatch) {
   using T = TypeParam;
   Problem<T> p(shape_of(2, 2, 1, 4, 3), {{5, 0}});

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "head_array.hpp"
 
 namespace {
@@ -66,7 +68,7 @@ TYPED_TEST(Chunk, RowsAreScaledAddedAndMultiplied) {
   });
 }
 
-TYPED_TEST(Chunk, TransposesAndTriangles) {
+TYPED_TEST(Chunk, Transposes) {
   using T = TypeParam;
   const T x[] = {1, 2, 3, 4, 5, 6};
   T y[6];
@@ -74,11 +76,52 @@ TYPED_TEST(Chunk, TransposesAndTriangles) {
   EXPECT_EQ(std::vector<T>(y, y + 6), (std::vector<T>{1, 4, 2, 5, 3, 6}));
   chunk::transpose<T>(y, nullptr, 2, 3);
   EXPECT_EQ(std::vector<T>(y, y + 6), std::vector<T>(6, T(0)));
-  T s[] = {1, 2, 9, 3, 4, 9};
-  chunk::keep_triangle(s, 3, 2, chunk::Triangle::lower);
-  EXPECT_EQ(std::vector<T>(s, s + 6), (std::vector<T>{1, 0, 9, 3, 4, 9}));
-  chunk::keep_triangle(s, 3, 2, chunk::Triangle::strictly_lower);
-  EXPECT_EQ(std::vector<T>(s, s + 6), (std::vector<T>{0, 0, 9, 3, 0, 9}));
+}
+
+// The same bits as the product with zeros outside of the triangle, and as if what is outside were not there.
+TYPED_TEST(Chunk, ProductsOfTriangles) {
+  using T = TypeParam;
+  using chunk::Triangle;
+  const auto counts = [](Triangle triangle, Index i, Index k) {
+    return triangle == Triangle::lower            ? k <= i
+           : triangle == Triangle::strictly_lower ? k < i
+           : triangle == Triangle::upper          ? k >= i
+                                                  : k > i;
+  };
+  aulos::ThreadTeam team(1);
+  for (const Triangle triangle :
+       {Triangle::lower, Triangle::strictly_lower, Triangle::upper, Triangle::strictly_upper}) {
+    for (const Index m : {0, 1, 2, 4, 5, 19, 64}) {
+      for (const Index n : {0, 1, 7, 16, 33, 48, 70}) {
+        for (const bool transposed : {false, true}) {
+          for (const Update update : {Update::assign, Update::add}) {
+            SCOPED_TRACE(::testing::Message() << static_cast<int>(triangle) << " " << m << " " << n << transposed);
+            const Index stride = m + 3;
+            auto a = noise_vector<T>(1, m * stride), b = noise_vector<T>(2, m * n);
+            auto c = noise_vector<T>(3, m * (n + 2)), want = c;
+            std::vector<T> zeroed = a;
+            const auto view = [&](std::vector<T>& of) {
+              const auto rows = chunk::matrix<T>(of.data(), m, m, stride);
+              return transposed ? rows.transposed() : rows;
+            };
+            for (Index i = 0; i < m; ++i) {
+              for (Index k = 0; k < m; ++k) {
+                if (counts(triangle, i, k)) continue;
+                const auto at = static_cast<std::size_t>(transposed ? k * stride + i : i * stride + k);
+                zeroed[at] = T(0);
+                a[at] = std::numeric_limits<T>::quiet_NaN();
+              }
+            }
+            team.threads(chunk::product_scratch<T>({{1, 1, 1}, {m, n, m}})).run(1, [&](Index, aulos::Scratch& scratch) {
+              chunk::product(view(zeroed), chunk::matrix<T>(b.data(), m, n, n), want.data(), n + 2, update, scratch);
+            });
+            chunk::triangle_product(triangle, view(a), b.data(), n, n, c.data(), n + 2, update);
+            ASSERT_EQ(c, want);
+          }
+        }
+      }
+    }
+  }
 }
 
 }  // namespace

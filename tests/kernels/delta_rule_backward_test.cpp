@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
 #include "delta_rule_problem.hpp"
 
 namespace {
@@ -50,6 +54,20 @@ TYPED_TEST(DeltaRuleBackwardKernel, GradientsAlone) {
     if (only == 4) {
       EXPECT_EQ(r.dinitial, all.dinitial);
     }
+  }
+}
+
+// dq reads no later token: what is no number there leaves it as it was, to the bit.
+TYPED_TEST(DeltaRuleBackwardKernel, NanOfALaterTokenReachesNoEarlierQuery) {
+  using T = TypeParam;
+  const DeltaProblem<T> clean({1, 1, 70, 5, 19, 0.5}, true);
+  const std::vector<T> want = clean.run(1).dq;
+  for (const Index token : {1, 16, 37, 63, 64}) {
+    DeltaProblem<T> spoilt = clean;
+    for (Index x = 0; x < 5; ++x) spoilt.k.view().at(0, token, 0)[x] = std::numeric_limits<T>::quiet_NaN();
+    const std::vector<T> got = spoilt.run(1).dq;
+    EXPECT_TRUE(std::equal(got.begin(), got.begin() + token * 5, want.begin())) << token;
+    EXPECT_TRUE(std::isnan(got[static_cast<std::size_t>(token * 5)])) << token;
   }
 }
 

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
 #include "delta_rule_problem.hpp"
 
 namespace {
@@ -102,6 +106,26 @@ TEST(DeltaRuleKernel, KeepsNaN) {
   const auto got = p.run(1);
   EXPECT_TRUE(std::isnan(got.out[19 * 4 + 2]));
   EXPECT_FALSE(std::isnan(got.out[19 * 4 + 1]));
+}
+
+// What is no number at a token leaves the rows before it as they were, to the bit.
+TYPED_TEST(DeltaRuleKernel, NanOfALaterTokenReachesNoEarlierRow) {
+  using T = TypeParam;
+  using Problem = DeltaProblem<T>;
+  const Problem clean({1, 2, 70, 5, 19, 0.5}, true);
+  const std::vector<T> want = clean.run(1).out;
+  for (const Index token : {0, 1, 15, 16, 37, 63, 64, 69}) {
+    for (HeadArray<T> Problem::*of : {&Problem::q, &Problem::k, &Problem::v, &Problem::beta}) {
+      Problem spoilt = clean;
+      for (Index x = 0; x < (spoilt.*of).width; ++x)
+        (spoilt.*of).view().at(0, token, 1)[x] = std::numeric_limits<T>::quiet_NaN();
+      const std::vector<T> got = spoilt.run(1).out;
+      const std::size_t before = static_cast<std::size_t>(token * 2 * 19);
+      ASSERT_TRUE(std::equal(want.begin(), want.begin() + static_cast<std::ptrdiff_t>(before), got.begin())) << token;
+      EXPECT_EQ(got[before], want[before]);       // the other head
+      EXPECT_TRUE(std::isnan(got[before + 19]));  // its own row
+    }
+  }
 }
 
 }  // namespace

@@ -48,13 +48,23 @@ void for_operations(Body body) {
   body(kernels::Divide{}, std::divides<double>{});
 }
 
-TYPED_TEST(ElementwiseKernel, EveryLength) {
+TYPED_TEST(ElementwiseKernel, EveryLengthAndAlignment) {
   using T = TypeParam;
-  for (Index length = 0; length <= 2 * aulos::simd::lanes<T> + 1; ++length) {
-    const std::vector<T> a = numbers<T>(64, 1), b = numbers<T>(64, 2);
+  const std::vector<T> a = numbers<T>(64, 1), b = numbers<T>(64, 2);
+  sweep<T>([&](Index length, Index misalignment) {
     const Dims dims = aulos::dense_dims({length});
-    for_operations([&](auto f, auto formula) { check(a, dims, b, dims, dims, f, formula); });
-  }
+    const auto behind = [&](const std::vector<T>& x, Index first) {
+      return std::vector<T>(x.begin() + first, x.end());
+    };
+    for_operations([&](auto f, auto formula) {
+      std::vector<T> y(static_cast<std::size_t>(length + misalignment + 4), T(-7)), want = y;
+      kernels::binary<T>(aulos::Threads::serial(), a.data() + misalignment, dims, b.data() + 2 * misalignment, dims,
+                         y.data() + misalignment, dims, f);
+      const std::vector<T> from_a = behind(a, misalignment), from_b = behind(b, 2 * misalignment);
+      kernels::naive::binary<T>(from_a.data(), dims, from_b.data(), dims, want.data() + misalignment, dims, formula);
+      ASSERT_EQ(y, want);
+    });
+  });
 }
 
 // Every choice of axes that either operand repeats, of ranks 1 to 4 with the fourth axis at both ends of a batch.

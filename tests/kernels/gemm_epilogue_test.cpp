@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "aulos/kernels/activation.hpp"
 #include "tests/kernels/gemm_support.hpp"
 
 namespace {
@@ -56,7 +57,8 @@ TYPED_TEST(GemmEpilogue, BiasAndActivation) {
   this->check(kernels::BiasActivation<T>{bias.data()},
               [&](T sum, Index, Index j) { return sum + bias[static_cast<std::size_t>(j)]; });
   auto square = [](simd::Batch<T> x) { return x * x; };
-  this->check(kernels::BiasActivation<T, decltype(square)>{bias.data(), square}, [&](T sum, Index, Index j) {
+  const kernels::BiasActivation<T> squared{bias.data(), kernels::activation_row<T, decltype(square)>().value};
+  this->check(squared, [&](T sum, Index, Index j) {
     const T x = sum + bias[static_cast<std::size_t>(j)];
     return x * x;
   });

@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "aulos/kernels/activation.hpp"
 #include "aulos/kernels/naive/gemm.hpp"
 #include "tests/kernels/gemm_support.hpp"
 
@@ -138,7 +139,7 @@ TYPED_TEST(Gemm, Epilogues) {
   };
   std::vector<T> y(static_cast<std::size_t>(m * n));
   check(
-      kernels::BiasActivation<T, decltype(relu)>{bias.data(), relu},
+      kernels::BiasActivation<T>{bias.data(), kernels::activation_row<T, decltype(relu)>().value},
       [&](double sum, Index, Index j) { return std::max(sum + at(bias, j), 0.0); }, y.data());
   check(
       kernels::GatedResidual<T>{bias.data(), residual.data(), n, gate.data(), n, 7},

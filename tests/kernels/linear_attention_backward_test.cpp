@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
 #include "linear_attention_problem.hpp"
 
 namespace {
@@ -77,6 +81,37 @@ TYPED_TEST(LinearAttentionBackwardKernel, GradientsAlone) {
       }
     }
   });
+}
+
+// dq reads no later token, dk and dv no earlier one: what is no number there leaves them as they were, to the bit.
+TYPED_TEST(LinearAttentionBackwardKernel, NanStaysOnItsSideOfTheDiagonal) {
+  using T = TypeParam;
+  for (const bool decay : {false, true}) {
+    LinearCase c;
+    c.shape = {1, 1, 70, 70, 5, 19};
+    c.shape.form = kernels::LinearForm::causal;
+    c.decay = decay;
+    const LinearProblem<T> clean(c);
+    const LinearResults<T> want = clean.run(1);
+    const auto spoil = [](HeadArray<T>& x, Index token) {
+      for (Index i = 0; i < x.width; ++i) x.view().at(0, token, 0)[i] = std::numeric_limits<T>::quiet_NaN();
+    };
+    for (const Index token : {1, 37, 63, 64}) {
+      LinearProblem<T> later = clean;
+      spoil(later.k, token);
+      spoil(later.v, token);
+      const std::vector<T> dq = later.run(1).dq;
+      EXPECT_TRUE(std::equal(dq.begin(), dq.begin() + token * 5, want.dq.begin())) << token;
+      EXPECT_TRUE(std::isnan(dq[static_cast<std::size_t>(token * 5)])) << token;
+      LinearProblem<T> earlier = clean;
+      spoil(earlier.q, token);
+      spoil(earlier.dout, token);
+      const LinearResults<T> got = earlier.run(1);
+      EXPECT_TRUE(std::equal(got.dk.begin() + (token + 1) * 5, got.dk.end(), want.dk.begin() + (token + 1) * 5));
+      EXPECT_TRUE(std::equal(got.dv.begin() + (token + 1) * 19, got.dv.end(), want.dv.begin() + (token + 1) * 19));
+      EXPECT_TRUE(std::isnan(got.dk[static_cast<std::size_t>(token * 5)])) << token;
+    }
+  }
 }
 
 }  // namespace

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
 #include "linear_attention_problem.hpp"
 
 namespace {
@@ -137,6 +141,33 @@ TEST(LinearAttentionKernel, AVanishingDivisor) {
     EXPECT_NEAR(run(std::exp(-20.0f)), 4.248e-12f, 1e-15f);
     EXPECT_EQ(run(0), 0);
     EXPECT_TRUE(std::isnan(run(std::numeric_limits<float>::quiet_NaN())));
+  }
+}
+
+// Causal is more than a weight of 0: what is no number at a token leaves the rows before it as they were, to the bit.
+TYPED_TEST(LinearAttentionKernel, NanOfALaterTokenReachesNoEarlierRow) {
+  using T = TypeParam;
+  for (int bits = 0; bits < 8; ++bits) {
+    LinearCase c;
+    c.shape = {1, 2, 70, 70, 5, 19};
+    c.shape.form = kernels::LinearForm::causal;
+    c.shape.normaliser = (bits & 1) != 0 ? kernels::Normaliser::score_sum : kernels::Normaliser::none;
+    c.decay = (bits & 2) != 0;
+    c.state = (bits & 4) != 0;
+    const LinearProblem<T> clean(c);
+    const std::vector<T> want = clean.run(1).out;
+    for (const Index token : {0, 1, 37, 63, 64, 69}) {
+      for (HeadArray<T> LinearProblem<T>::*of : {&LinearProblem<T>::q, &LinearProblem<T>::k, &LinearProblem<T>::v}) {
+        LinearProblem<T> spoilt = clean;
+        for (Index x = 0; x < (spoilt.*of).width; ++x)
+          (spoilt.*of).view().at(0, token, 1)[x] = std::numeric_limits<T>::quiet_NaN();
+        const std::vector<T> got = spoilt.run(1).out;
+        const std::size_t row = static_cast<std::size_t>(2 * 19), before = static_cast<std::size_t>(token) * row;
+        ASSERT_TRUE(std::equal(want.begin(), want.begin() + static_cast<std::ptrdiff_t>(before), got.begin())) << token;
+        EXPECT_EQ(got[before], want[before]);       // the other head
+        EXPECT_TRUE(std::isnan(got[before + 19]));  // its own row
+      }
+    }
   }
 }
 

@@ -65,6 +65,23 @@ TYPED_TEST(CrossEntropyKernel, AgreesWithTheNaiveTwin) {
   }
 }
 
+TYPED_TEST(CrossEntropyKernel, EveryNumberOfClassesAndAlignment) {
+  using T = TypeParam;
+  constexpr T eps = std::numeric_limits<T>::epsilon();
+  sweep<T>([&](Index classes, Index misalignment) {
+    if (classes == 0) return;  // no label is right then
+    const auto x = Matrix<T>::random(4, 3, classes, misalignment, 4);
+    const std::vector<std::int64_t> labels{0, ignore, classes - 1};
+    const Run<T> run(x, labels, 0.1, 0.75);
+    std::vector<T> loss(3), gradient(static_cast<std::size_t>(3 * classes));
+    kernels::naive::cross_entropy<T>(x.row(0), x.stride(), labels.data(), 3, classes, ignore, 0.1, loss.data());
+    kernels::naive::cross_entropy_backward<T>(x.row(0), x.stride(), labels.data(), 3, classes, ignore, 0.1, 0.75,
+                                              gradient.data());
+    for (std::size_t r = 0; r < 3; ++r) ASSERT_NEAR(run.loss[r], loss[r], 16 * eps * (1 + std::fabs(loss[r])));
+    for (std::size_t i = 0; i < gradient.size(); ++i) ASSERT_NEAR(run.gradient[i], gradient[i], 2 * eps);
+  });
+}
+
 // The gradient of sum(loss) by central differences of the loss itself.
 TYPED_TEST(CrossEntropyKernel, GradientIsTheDerivative) {
   using T = TypeParam;

@@ -53,6 +53,34 @@ TYPED_TEST(OptimizerKernel, AdamWAgreesWithTheNaiveTwin) {
   }
 }
 
+// One step of each kernel on parameters that begin anywhere.
+TYPED_TEST(OptimizerKernel, EveryLengthAndAlignment) {
+  using T = TypeParam;
+  constexpr double eps = std::numeric_limits<T>::epsilon();
+  sweep<T>([&](Index count, Index misalignment) {
+    const auto at = static_cast<std::size_t>(misalignment), all = static_cast<std::size_t>(count) + at + 2;
+    const auto with_room = [&](std::uint64_t seed) { return numbers<T>(static_cast<Index>(all), seed); };
+    const std::vector<T> g = with_room(1), before = with_room(2), m0 = with_room(3), v0(all, T(0.5));
+    std::vector<T> w = before, m = m0, v = v0;
+    std::vector<double> dw(w.begin(), w.end()), dm(m.begin(), m.end()), dv(v.begin(), v.end());
+    const AdamWCoefficients c{1e-2, 0.9, 0.95, 1e-8, 0.1, 3};
+    kernels::adamw<T>(Threads::serial(), c, g.data() + at, m.data() + at, v.data() + at, w.data() + at, count);
+    kernels::naive::adamw<T>(c, g.data() + at, dm.data() + at, dv.data() + at, dw.data() + at, count);
+    std::vector<T> average = m0, scaled = before;
+    kernels::ema<T>(Threads::serial(), 0.75, before.data() + at, average.data() + at, count);
+    kernels::scale_in_place<T>(Threads::serial(), T(0.5), scaled.data() + at, count);
+    for (std::size_t i = 0; i < all; ++i) {
+      ASSERT_NEAR(static_cast<double>(w[i]), dw[i], 16 * eps) << i;  // around them, too: nothing is written there
+      ASSERT_NEAR(static_cast<double>(m[i]), dm[i], 8 * eps) << i;
+      ASSERT_NEAR(static_cast<double>(v[i]), dv[i], 8 * eps) << i;
+      const bool inside = i >= at && i < at + static_cast<std::size_t>(count);
+      const double mean = 0.75 * static_cast<double>(m0[i]) + 0.25 * static_cast<double>(before[i]);
+      ASSERT_NEAR(static_cast<double>(average[i]), inside ? mean : static_cast<double>(m0[i]), 2 * eps) << i;
+      ASSERT_EQ(scaled[i], inside ? before[i] / 2 : before[i]) << i;
+    }
+  });
+}
+
 // A gradient as small as eps: eps stands outside of the corrected root. Folded into the learning rate the first step
 // would be 3.065e-5.
 TYPED_TEST(OptimizerKernel, AdamWTinyGradient) {

@@ -114,4 +114,37 @@ TEST(SelectiveScanKernel, LargeStepsAndNaN) {
   }
 }
 
+// The state of `decays.size()` tokens of one channel, A = -1, with u only at the first token, C = 1.
+template <class T>
+std::vector<T> decaying(const std::vector<double>& decays) {
+  const auto n = static_cast<Index>(decays.size());
+  ScanProblem<T> p({1, n, 1, 1, 1, StepSize::given}, false);
+  p.a[0] = T(-1);
+  for (Index t = 0; t < n; ++t) {
+    p.delta.view().at(0, t, 0)[0] = static_cast<T>(decays[static_cast<std::size_t>(t)]);
+    p.u.view().at(0, t, 0)[0] = T(t == 0 ? 1 : 0);
+    p.b.view().at(0, t, 0)[0] = p.c.view().at(0, t, 0)[0] = T(1);
+  }
+  return p.run(1).out;
+}
+
+// A weight between two tokens is that of the steps between them alone, whatever decayed before: no difference of sums.
+TYPED_TEST(SelectiveScanKernel, DecayBetweenTokensAfterAStrongOne) {
+  using T = TypeParam;
+  const std::vector<T> two = decaying<T>({100, 0.1});
+  EXPECT_NEAR(static_cast<double>(two[1] / two[0]), 0.904837418, 1e-6);
+  std::vector<double> strong;
+  for (int t = 0; t < 256; ++t) strong.push_back(1e5 + 0.37 * (t % 7));
+  const std::vector<T> gone = decaying<T>(strong);
+  EXPECT_EQ(gone[0], T(1e5));
+  for (std::size_t t = 1; t < gone.size(); ++t) ASSERT_EQ(gone[t], T(0)) << t;
+  strong.assign(256, 0.01);
+  strong[0] = 1e5;
+  const std::vector<T> slow = decaying<T>(strong);
+  for (std::size_t t = 0; t < slow.size(); ++t) {
+    const double want = 1e5 * std::exp(-0.01 * static_cast<double>(t));
+    ASSERT_NEAR(static_cast<double>(slow[t]), want, 1e-4 * want) << t;
+  }
+}
+
 }  // namespace

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "aulos/core/threads.hpp"
+#include "aulos/kernels/naive/variational_bound.hpp"
 #include "kernels/sweep.hpp"
 
 namespace {
@@ -128,28 +129,34 @@ TEST(VariationalBoundKernel, ReferenceNumbers) {
 }
 
 template <class T>
-void expect_slopes() {
-  const Operands<T> o(4, 33);
-  const std::vector<T> dx = o.backward(std::vector<T>(o.x0.size(), T(0.5)));
-  for (std::size_t i = 0; i < dx.size(); ++i) {
-    Operands<double> up(1, 1);
-    up.x0 = {static_cast<double>(o.x0[i])};
-    up.posterior = {static_cast<double>(o.posterior[i])};
-    up.mean = {static_cast<double>(o.mean[i])};
-    up.posterior_log_variance = {static_cast<double>(o.posterior_log_variance[i / 33])};
-    up.first = {o.first[i / 33]};
-    Operands<double> down = up;
-    constexpr double h = 1e-5;
-    up.log_variance = {static_cast<double>(o.log_variance[i]) + h};
-    down.log_variance = {static_cast<double>(o.log_variance[i]) - h};
-    const double slope = 0.5 * (up.forward()[0] - down.forward()[0]) / (2 * h);
-    EXPECT_NEAR(static_cast<double>(dx[i]), slope, 1e-6 * (1 + std::fabs(slope))) << i;
+void expect_twin(Index samples, Index each, Index misalignment) {
+  const Operands<T> data(samples + misalignment, each);  // the operands begin at an element of any alignment
+  VariationalBoundOperands<T> o = data.operands();
+  o.x0 += misalignment, o.posterior_mean += misalignment, o.mean += misalignment, o.log_variance += misalignment;
+  const auto count = static_cast<std::size_t>(samples * each);
+  std::vector<T> y(count), want(count), dx(count), want_dx(count), gy(count);
+  for (std::size_t i = 0; i < count; ++i) gy[i] = static_cast<T>(aulos_test::noise(9, i));
+  variational_bound<T>(Threads::serial(), o, samples, each, y.data());
+  naive::variational_bound<T>(o, samples, each, want.data());
+  variational_bound_backward<T>(Threads::serial(), o, samples, each, gy.data(), dx.data());
+  naive::variational_bound_backward<T>(o, samples, each, gy.data(), want_dx.data());
+  const double eps = static_cast<double>(std::numeric_limits<T>::epsilon());
+  for (std::size_t i = 0; i < count; ++i) {
+    const double value = static_cast<double>(want[i]), slope = static_cast<double>(want_dx[i]);
+    ASSERT_NEAR(static_cast<double>(y[i]), value, 64 * eps * (1 + std::fabs(value))) << i;
+    ASSERT_NEAR(static_cast<double>(dx[i]), slope, std::fmax(1e-8, 2 * eps) * (1 + std::fabs(slope))) << i;
   }
 }
 
-TEST(VariationalBoundKernel, SlopesAgreeWithDifferences) {
-  expect_slopes<float>();
-  expect_slopes<double>();
+template <class T>
+void expect_twins() {
+  aulos_test::sweep<T>([](Index each, Index misalignment) { expect_twin<T>(3, each, misalignment); });
+  for (const Index each : {255, 256, 257, 1000}) expect_twin<T>(2, each, 1);
+}
+
+TEST(VariationalBoundKernel, AgreesWithTheNaiveTwin) {
+  expect_twins<float>();
+  expect_twins<double>();
 }
 
 TEST(VariationalBoundKernel, ThreadsDoNotMatter) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "models/sepformer_support.hpp"
+#include "tests/support/paths.hpp"
 
 namespace {
 
@@ -16,7 +17,8 @@ using namespace sepformer_support;
 using aulos::ConfigError;
 
 std::string temporary(const char* name) {
-  return (std::filesystem::temp_directory_path() / (std::string("aulos_separator_") + name)).string();
+  static const std::filesystem::path folder = aulos_tests::fresh_dir();
+  return (folder / name).string();
 }
 
 using Named = std::vector<std::pair<std::string, std::vector<float>>>;

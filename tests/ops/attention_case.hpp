@@ -11,9 +11,10 @@ namespace aulos_test {
 
 struct Heads {
   Index batch, nq, nk, heads, groups, width, value_width;
+  Index value_groups = groups;
   Shape<4> q() const { return {batch, nq, heads, width}; }
   Shape<4> k() const { return {batch, nk, groups, width}; }
-  Shape<4> v() const { return {batch, nk, groups, value_width}; }
+  Shape<4> v() const { return {batch, nk, value_groups, value_width}; }
 };
 
 template <class T>
@@ -41,6 +42,7 @@ NaiveAttention naive_attention(const Arguments<T>& a, const Added& added = {}, d
   const auto& [q, k, v] = a;
   const Index batch = q.extent(0), nq = q.extent(1), heads = q.extent(2), width = q.extent(3), nk = k.extent(1);
   const Index per_group = k.extent(2) == 0 ? 1 : heads / k.extent(2);
+  const Index per_value_group = v.extent(2) == 0 ? 1 : heads / v.extent(2);
   const Index value_width = v.extent(3);
   if (scale == 0) scale = 1 / std::sqrt(static_cast<double>(width));
   NaiveAttention y;
@@ -63,7 +65,7 @@ NaiveAttention naive_attention(const Arguments<T>& a, const Added& added = {}, d
         for (Index j = 0; j < nk; ++j)
           for (Index e = 0; e < value_width; ++e)
             y.out[static_cast<std::size_t>(((b * nq + i) * heads + h) * value_width + e)] +=
-                s[static_cast<std::size_t>(j)] / sum * static_cast<double>(v(b, j, h / per_group, e));
+                s[static_cast<std::size_t>(j)] / sum * static_cast<double>(v(b, j, h / per_value_group, e));
         y.lse[static_cast<std::size_t>((b * heads + h) * nq + i)] = top + std::log(sum);
       }
     }

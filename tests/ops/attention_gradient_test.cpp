@@ -19,6 +19,15 @@ TEST(AttentionGradients, OfOutAndLogSumExp) {
   }
 }
 
+TEST(AttentionGradients, OfValuesWithHeadsOfTheirOwn) {
+  for (const Heads& h : {Heads{2, 3, 5, 6, 6, 4, 3, 2}, {1, 2, 4, 6, 3, 3, 5, 2}, {1, 3, 3, 4, 1, 5, 2, 4}}) {
+    expect_gradients([&](Case<double>& c) {
+      const Arguments<double> a = arguments(c, h);
+      return results(scaled_dot_product_attention(a.q, a.k, a.v, {.value_heads = aulos::ValueHeads::own}));
+    });
+  }
+}
+
 TEST(AttentionGradients, OfEverySide) {
   expect_gradients([](Case<double>& c) {
     const Arguments<double> a = arguments(c, {2, 3, 3, 2, 1, 5, 4}, 1), b = arguments(c, {2, 2, 2, 2, 1, 5, 4}, 10);

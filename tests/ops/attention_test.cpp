@@ -196,6 +196,25 @@ TEST(AttentionOp, Records) {
   EXPECT_EQ(dry.planned().flops, 2.0 * 2 * 4 * 3 * 5 * (7 + 6));
 }
 
+TEST(AttentionOp, ValuesMayHaveHeadsOfTheirOwn) {
+  for (const Heads& h : {Heads{2, 3, 5, 6, 6, 7, 14, 3}, {2, 3, 5, 6, 2, 7, 4, 6}, {1, 4, 9, 6, 3, 5, 5, 2}}) {
+    Context context;
+    Case<float> c(context);
+    const Arguments<float> a = arguments(c, h);
+    const auto y = scaled_dot_product_attention(a.q, a.k, a.v, {.value_heads = aulos::ValueHeads::own});
+    EXPECT_EQ(y.shape(), (Shape<4>{h.batch, h.nq, h.heads, h.value_width}));
+    expect_values(y, naive_attention(a).out, 1e-6);
+  }
+  const auto call = [](Index value_groups) {
+    return [=](Context& c) {
+      const auto x = [&](Index h) { return c.zeros<float>(Shape<4>{1, 2, h, 4}); };
+      scaled_dot_product_attention(x(6), x(6), x(value_groups), {.value_heads = aulos::ValueHeads::own});
+    };
+  };
+  expect_errors({{"four of six", call(4), {"q [1, 2, 6, 4] has 6 heads, not a multiple of the 4 of v [1, 2, 4, 4]"}},
+                 {"none", call(0), {"not a multiple of the 0 of v"}}});
+}
+
 TEST(AttentionOp, SaysWhatIsWrong) {
   const auto x = [](Context& c, Index b, Index n, Index h, Index d) { return c.zeros<float>(Shape<4>{b, n, h, d}); };
   const std::string op = "scaled_dot_product_attention: ";

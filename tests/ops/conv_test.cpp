@@ -54,6 +54,38 @@ TEST(ConvOps, CausalPaddingSeesThePastAlone) {
   expect_values(conv1d(x, w, {}, {.padding = Sides{0, 2}}), {321, 432, 43, 4});
 }
 
+// Stride 2 with padding on one side is another grid than with padding on both, of the same shape.
+TEST(ConvOps, StridedWithPaddingOnOneSide) {
+  Context context;
+  const auto x = context.full<float>(Shape<4>{1, 1, 4, 4}, 1), w = context.full<float>(Shape<4>{1, 1, 3, 3}, 1);
+  expect_values(conv2d(x, w, {}, {.stride = 2, .padding = Sides{0, 1}}), {9, 6, 6, 4});
+  expect_values(conv2d(x, w, {}, {.stride = 2, .padding = Sides{1}}), {4, 6, 6, 9});
+}
+
+TEST(ConvOps, CausalConvolutionsDoNotSeeTheFuture) {
+  constexpr Index length = 17;
+  Context context({.threads = 1});
+  Case<double> c(context);
+  const auto x = c.in<3>(Shape<3>{1, 2, length}, 1);
+  const auto w = c.in<3>(Shape<3>{2, 2, 3}, 2);
+  for (const Index dilation : {1, 2, 4}) {
+    for (const Index stride : {1, 2}) {
+      const aulos::ConvOptions<1> options{
+          .stride = stride, .padding = aulos::causal_padding(3, dilation), .dilation = dilation};
+      const auto before = conv1d(x, w, {}, options);
+      for (Index at = 0; at < length; ++at) {
+        auto other = context.from(x.shape(), x.data());
+        other.mutable_data()[at] += 1;
+        const auto after = conv1d(other, w, {}, options);
+        for (Index t = 0; t < before.shape()[2]; ++t) {
+          const bool same = before(0, 0, t) == after(0, 0, t) && before(0, 1, t) == after(0, 1, t);
+          EXPECT_EQ(same, t * stride < at || (t * stride - at) % dilation != 0 || t * stride - at > 2 * dilation);
+        }
+      }
+    }
+  }
+}
+
 TEST(ConvOps, WithoutBatchOrPositions) {
   Context context;
   const auto w = context.zeros<float>(Shape<3>{5, 3, 4});

@@ -43,6 +43,19 @@ TEST(DistributionLosses, GradientsOfBothSides) {
   }
 }
 
+TEST(DistributionLosses, LayoutsThreadsAndRecords) {
+  const auto body = [](const Shape<3>& shape) {
+    return [=](Case<float>& c) {
+      const auto x = c.in<3>(shape, 1, 2), y = c.in<3>(shape, 2);
+      return results(soft_cross_entropy(x, y), kl_distill(x, y, 2));
+    };
+  };
+  expect_layouts_agree<float>(body({3, 4, 19}));
+  expect_threads_agree<float>(body({3, 64, 257}));
+  expect_records<float>("kl_distill", {"x", "target"}, body({2, 3, 5}));
+  expect_records<float>("log_softmax", {"x"}, body({2, 3, 5}));
+}
+
 TEST(DistributionLosses, SayWhatIsWrong) {
   const auto zeros = [](Context& c, Index n) { return c.zeros<float>(Shape<2>{2, n}); };
   expect_errors({

@@ -242,6 +242,15 @@ TEST(LinearOps, AreForInferenceOnceTheWeightIsPacked) {
   GradTape tape(context);
   auto x = context.zeros<float>(Shape<2>{3, 5});
   EXPECT_EQ(linear(x, w).shape(), (Shape<2>{3, 7}));  // nobody asks for a gradient
+  const auto asked_for = [&](const Weight<float>& weight) {
+    try {
+      tape.gradient(weight);
+    } catch (const aulos::Error& error) {
+      return std::string(error.what());
+    }
+    return std::string("no error");
+  };
+  EXPECT_EQ(asked_for(w), "gradient: a packed weight has none; call unpack() before training");
   tape.watch(x);
   try {
     linear(x, w);
@@ -253,7 +262,9 @@ TEST(LinearOps, AreForInferenceOnceTheWeightIsPacked) {
   w.unpack();
   backward<float>(context, {linear(x, w).any()});
   EXPECT_FALSE(tape.gradient(x).empty());
-  EXPECT_FALSE(tape.gradient(w.rows()).empty());
+  EXPECT_EQ(tape.gradient(w).shape(), w.shape());
+  EXPECT_EQ(tape.gradient(w).data(), tape.gradient(w.rows()).data());
+  EXPECT_EQ(asked_for(w), "no error");
 }
 
 TEST(LinearOps, SayWhatIsWrong) {

@@ -2,12 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include "aulos/ops/activation.hpp"
 #include "aulos/ops/arithmetic.hpp"
+#include "aulos/ops/reduce.hpp"
 #include "ops/op_case.hpp"
 
 namespace {
 
 using namespace aulos_test;
+using aulos::Activation;
 using aulos::Ghost;
 using aulos::Node;
 using aulos::Op;
@@ -36,6 +39,37 @@ TEST(Op, FindsTheContextOfAnyArgument) {
   EXPECT_EQ(&Op("op", aulos::optional_arg("a", none), aulos::arg("b", tensor)).context(), &context);
   EXPECT_EQ(&Op(context, "op", aulos::optional_arg("a", none)).context(), &context);
   EXPECT_THROW(Op("op", aulos::optional_arg("a", none)), aulos::Error);
+}
+
+// lambda = exp(<q, k>) of parameters alone: value, gradients and a plan.
+TEST(Op, ComputesOnParametersAlone) {
+  Parameter<double, 1> q(Shape<1>{3}), k(Shape<1>{3});
+  for (Index i = 0; i < 3; ++i) {
+    q.data()[i] = 0.25 * static_cast<double>(i + 1);
+    k.data()[i] = 0.5 - static_cast<double>(i);
+  }
+  const auto lambda = [&](auto& context_or_x) {
+    return apply(sum(multiply(q.tensor(context_or_x), k)), Activation::exp);
+  };
+  Context context;
+  const double expected = std::exp(0.25 * 0.5 - 0.5 * 0.5 - 0.75 * 1.5);
+  EXPECT_NEAR(lambda(context)(0), expected, 1e-15);
+  const auto x = context.zeros<float>(Shape<2>{1, 1});
+  GradTape tape(context);
+  tape.backward(lambda(x));
+  for (Index i = 0; i < 3; ++i) {
+    EXPECT_NEAR(tape.gradient(q)(i), expected * k.data()[i], 1e-15);
+    EXPECT_NEAR(tape.gradient(k)(i), expected * q.data()[i], 1e-15);
+  }
+  tape.backward(sum(apply(q.tensor(context), Activation::exp)));  // a first argument that is deduced
+  EXPECT_NEAR(tape.gradient(q)(1), std::exp(0.5), 1e-15);
+  EXPECT_TRUE(tape.gradient(k).empty());
+  Context dry(Context::Dry{});
+  EXPECT_EQ(lambda(dry).count(), 1);
+  expect_errors<aulos::Error>(
+      {{"neither",
+        [&](Context&) { multiply(q.tensor(), k); },
+        {"multiply: no argument belongs to a Context", "write p.tensor(context), or p.tensor(x)"}}});
 }
 
 TEST(Op, SaysWhereTheErrorIs) {

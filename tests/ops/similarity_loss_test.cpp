@@ -32,12 +32,13 @@ TEST(SimilarityLosses, GradientsOfBothSides) {
   }
 }
 
-TEST(SimilarityLosses, PlanAsTheyRun) {
+TEST(SimilarityLosses, LayoutsThreadsAndRecords) {
   const auto body = [](Case<float>& c) {
     const auto a = c.in<2>(Shape<2>{5, 7}, 1), b = c.in<2>(Shape<2>{5, 7}, 2);
     return results(clip_loss(a, b, 0.3), cosine_loss(a, b));
   };
   expect_records<float>("cross_entropy", {"logits"}, body);
+  expect_layouts_agree<float>(body);
   expect_threads_agree<float>(body);
 }
 

@@ -15,6 +15,7 @@ using aulos::Tensor;
 
 static_assert(CouplingOf<Joint<>, float, 1> && CouplingOf<Joint<>, double, 3> && CouplingOf<SelfOnly<>, float, 4>);
 static_assert(CouplingOf<CrossBothWays<>, float, 2> && !CouplingOf<CrossBothWays<>, float, 3>);
+static_assert(!CouplingOf<Joint<int>, float, 1> && !CouplingOf<SelfOnly<int>, float, 1>);
 
 constexpr Index heads = 2, width = 4;
 
@@ -115,6 +116,25 @@ TEST(Couplings, AnySideMayBeEmpty) {
   EXPECT_EQ(naive::values(y[0]), naive::values(SelfOnly<>()(sides)[0]));
   EXPECT_EQ(y[1].shape(), (Shape<4>{2, 0, heads, width}));
   for (const float v : naive::values(CrossBothWays<>()(sides)[0])) EXPECT_EQ(v, 0.0f);  // no key to read
+}
+
+// A mixer's parameters are the coupling's.
+struct Scaled : aulos::attention::Softmax {
+  using value_type = float;
+  aulos::Parameter<float, 1> factor{Shape<1>{3}};
+  void visit(auto&& v) { v("factor", factor); }
+};
+TEST(Couplings, NameTheirMixersParameters) {
+  const auto check = [](const auto& coupling) {
+    std::string names;
+    aulos::nn::for_each_parameter(
+        coupling, [&](const auto& p) { names += std::string(p.name) + " "; }, "attn");
+    EXPECT_EQ(names, "attn.factor ");
+  };
+  check(Joint<Scaled>());
+  check(SelfOnly<Scaled>());
+  check(CrossBothWays<Scaled>());
+  EXPECT_EQ(aulos::nn::parameter_count(Joint<>()), 0);
 }
 
 // The mixer is data of the coupling: its options reach it.

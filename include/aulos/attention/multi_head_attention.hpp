@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "aulos/attention/mixer.hpp"
 #include "aulos/attention/qkv.hpp"
 #include "aulos/attention/softmax.hpp"
 #include "aulos/core/config.hpp"
@@ -15,7 +16,7 @@ namespace aulos::inline AULOS_ISA::attention {
 // out(mix(norm_q(Q x), norm_k(K y), V y)) with heads split: queries from x, keys and values from y (x itself for
 // self-attention). The projection is SeparateQkv or FusedQkv;
 // for cross-attention alone FusedKv.
-template <Real T, class Projection = SeparateQkv<T>, class Mixing = Softmax>
+template <Real T, class Projection = SeparateQkv<T>, Mixer<T, 1> Mixing = Softmax>
 struct MultiHeadAttention {
   using value_type = T;
 
@@ -46,13 +47,14 @@ struct MultiHeadAttention {
   void visit(auto&& v) {
     projection.visit(v);
     v("to_out", to_out);
+    mixer.visit(v);
   }
 
  private:
   template <class... Rules>
   Tensor<T, 3> mixed(QueryKeyValue<T>&& qkv, const Rules&... rules) const {
     const std::array<QueryKeyValue<T>, 1> side{std::move(qkv)};
-    return merge_heads(mixer(side, rules...)[0]);
+    return merge_heads(mix(mixer, side, rules...)[0]);
   }
 };
 

@@ -119,6 +119,17 @@ class GradTape {
   AnyTensor<T> gradient(const AnyTensor<T>& x) const {
     return gradient(ghost_of_round(x));
   }
+  // That of the rows of a linear's weight. Packed for inference it has none, which is no fault until somebody asks:
+  // a frozen part of a model may stay packed beside what is trained.
+  template <class Weight>
+  requires requires(const Weight& weight) {
+    weight.packed();
+    weight.rows();
+  }
+  auto gradient(const Weight& weight) const {
+    if (weight.packed()) throw Error("gradient: a packed weight has none; call unpack() before training");
+    return gradient(weight.rows());
+  }
 
   // Keeps the gradient of a result, which the tape otherwise drops once it has been handed on.
   template <Real T, int Rank>

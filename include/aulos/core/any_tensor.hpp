@@ -45,12 +45,14 @@ class AnyTensor {
       : buffer_(std::move(other.buffer_)),
         data_(std::exchange(other.data_, nullptr)),
         dims_(other.dims_),
-        node_(other.node_) {}
+        node_(other.node_),
+        context_(other.context_) {}
   AnyTensor& operator=(AnyTensor&& other) noexcept {
     buffer_ = std::move(other.buffer_);
     data_ = std::exchange(other.data_, nullptr);
     dims_ = other.dims_;
     node_ = other.node_;
+    context_ = other.context_;
     return *this;
   }
   ~AnyTensor() = default;
@@ -67,7 +69,11 @@ class AnyTensor {
 
   Buffer* buffer() const noexcept { return buffer_.get(); }
   const BufferReference& reference() const noexcept { return buffer_; }
-  Context* context() const noexcept { return buffer_ && buffer_->pool != nullptr ? buffer_->pool->context() : nullptr; }
+  // That of the pool; of a parameter's memory, which has none, the one that it was lent to.
+  Context* context() const noexcept {
+    return buffer_ && buffer_->pool != nullptr ? buffer_->pool->context() : context_;
+  }
+  void lend_to(Context* context) noexcept { context_ = context; }
   Node node() const noexcept { return node_; }
   void set_node(Node node) noexcept { node_ = node; }
 
@@ -87,10 +93,11 @@ class AnyTensor {
   bool sole() const noexcept { return whole() && buffer_->pool != nullptr && buffer_->references == 1; }
 
   // The same memory with other dims, `offset` elements further on.
-  AnyTensor view(const Dims& dims, Index offset = 0) const& { return {buffer_, data_ + offset, dims, node_}; }
+  AnyTensor view(const Dims& dims, Index offset = 0) const& { return AnyTensor(*this).view(dims, offset); }
   AnyTensor view(const Dims& dims, Index offset = 0) && {
-    T* data = std::exchange(data_, nullptr);
-    return {std::move(buffer_), data + offset, dims, node_};
+    dims_ = dims;
+    data_ += offset;
+    return std::move(*this);
   }
 
  private:
@@ -105,6 +112,7 @@ class AnyTensor {
   T* data_ = nullptr;
   Dims dims_;
   Node node_ = 0;
+  Context* context_ = nullptr;
 };
 
 }  // namespace aulos::inline AULOS_ISA

@@ -2,7 +2,6 @@
 // control; a const model may be used from many at once.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <string>
 #include <thread>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "aulos/core/any_tensor.hpp"
+#include "aulos/core/clock.hpp"
 #include "aulos/core/config.hpp"
 #include "aulos/core/eigen.hpp"
 #include "aulos/core/error.hpp"
@@ -165,10 +165,10 @@ class Context {
       kernel(threads);
       return;
     }
-    const auto start = std::chrono::steady_clock::now();
+    const double start = seconds_now();
     kernel(threads);
-    const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
-    profile_.push_back({operation, scopes_.text(), time.count(), cost.flops, cost.bytes});
+    const double seconds = seconds_now() - start;
+    profile_.push_back({operation, scopes_.text(), seconds, cost.flops, cost.bytes});
   }
 
   // ---- what belongs to the Context

@@ -66,6 +66,14 @@ class Parameter {
   // The parameter as an uncounted tensor, which it must outlive. Empty where the parameter is absent.
   operator Tensor<T, Rank>() const { return Tensor<T, Rank>(any()); }  // NOLINT(google-explicit-constructor)
   Tensor<T, Rank> tensor() const { return *this; }
+  // The same for an op whose arguments are all parameters, which would not know where to compute: in this Context, or
+  // in that of x, which the tensor must not outlive.
+  //     Tensor<T, 1> lambda = exp(lambda_q.tensor(x));
+  Tensor<T, Rank> tensor(Context& context) const { return lent_to(&context); }
+  template <Element U, int OtherRank>
+  Tensor<T, Rank> tensor(const Tensor<U, OtherRank>& x) const {
+    return lent_to(x.any().context());
+  }
   AnyTensor<T> any() const {
     if (!storage_) return {};
     return AnyTensor<T>(BufferReference(&storage_->buffer), storage_->data(),
@@ -80,6 +88,12 @@ class Parameter {
   }
 
  private:
+  Tensor<T, Rank> lent_to(Context* context) const {
+    AnyTensor<T> x = any();
+    x.lend_to(context);
+    return Tensor<T, Rank>(std::move(x));
+  }
+
   struct Storage {
     explicit Storage(const Shape<Rank>& of) : shape(of), count(checked_count(of.extents, Rank, sizeof(T))) {
       buffer.bytes = round_to_buffer(static_cast<std::size_t>(count) * sizeof(T));

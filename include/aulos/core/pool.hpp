@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <new>
 #include <utility>
@@ -165,7 +166,7 @@ class Pool {
 
   static Class class_of(std::size_t bytes) noexcept {
     const std::size_t units = bytes / buffer_alignment;
-    const int row = static_cast<int>(std::bit_width(units)) - 1;
+    const int row = std::numeric_limits<std::size_t>::digits - 1 - std::countl_zero(units);
     const std::size_t rest = units - (std::size_t{1} << row);
     return {row, row >= 3 ? static_cast<int>(rest >> (row - 3)) : static_cast<int>(rest << (3 - row))};
   }

@@ -2,13 +2,13 @@
 #pragma once
 
 #include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <new>
 #include <system_error>
 #include <thread>
 #include <vector>
 
+#include "aulos/core/clock.hpp"
 #include "aulos/core/config.hpp"
 #include "aulos/core/executor.hpp"
 #include "aulos/core/function_ref.hpp"
@@ -75,7 +75,7 @@ class ThreadPool {
   }
 
  private:
-  static constexpr std::chrono::microseconds spin_time{60};
+  static constexpr double spin_seconds = 60e-6;
   static constexpr std::uint32_t open = 1, one_worker = 2;  // of gate_: its lowest bit, and the unit of its count
 
   void work() noexcept {
@@ -149,13 +149,13 @@ class ThreadPool {
   bool spin_until(Condition condition) const noexcept {
     if (condition()) return true;
     if (!spins_) return false;
-    const auto start = std::chrono::steady_clock::now();
+    const double start = seconds_now();
     do {
       for (int i = 0; i < 16; ++i) {
         pause();
         if (condition()) return true;
       }
-    } while (std::chrono::steady_clock::now() - start < spin_time);
+    } while (seconds_now() - start < spin_seconds);
     return false;
   }
 

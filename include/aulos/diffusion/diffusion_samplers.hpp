@@ -19,6 +19,27 @@
 
 namespace aulos::inline AULOS_ISA::diffusion {
 
+namespace detail {
+
+// A sampler reads A at `times`. Where it is 0 (a zero-terminal-SNR schedule) x is all noise: x0 can't be told from it
+// by a prediction of the noise, and a ratio of noise to signal is infinite.
+inline void check_signal(const char* sampler, std::span<const double> alphas, std::span<const Index> times,
+                         const char* expected) {
+  for (const Index t : times) {
+    const double a = alphas[static_cast<std::size_t>(t)];
+    if (!(a > 0))
+      throw ConfigError(std::string(sampler) + ": alphas is " + std::to_string(a) + " at time " + std::to_string(t) +
+                        ", where x is all noise; expected " + expected);
+  }
+}
+inline void check_signal(const char* sampler, std::span<const double> alphas, std::span<const Index> times,
+                         Prediction prediction) {
+  if (prediction == Prediction::epsilon)
+    check_signal(sampler, alphas, times, "a model that predicts v or the sample, or alphas > 0");
+}
+
+}  // namespace detail
+
 struct DdimOptions {
   TimestepOptions timesteps = {};
   DenoiseOptions denoise = {};
@@ -27,14 +48,17 @@ struct DdimOptions {
 };
 
 // x <- sqrt(A_p) x0 + sqrt(1 - A_p - sd^2) eps + sd noise, p = t - train_steps div n. DDIMScheduler of diffusers.
+// ConfigError where A is 0 at a time and the model predicts the noise.
 template <Real T, int Rank, class Model, class Noise, class Observer = NoObserver>
 Tensor<T, Rank> ddim(const DdimOptions& o, std::span<const double> alphas, Tensor<T, Rank> x, const Model& output,
                      const Noise& noise, const Observer& observe = {}) {
   detail::check_alphas("ddim", alphas, o.timesteps);
   if (!(o.eta >= 0 && o.eta <= 1)) throw ConfigError("ddim: eta is " + std::to_string(o.eta) + ", expected 0 to 1");
+  const std::vector<Index> times = timesteps(o.timesteps);
+  detail::check_signal("ddim", alphas, times, o.denoise.prediction);
   observe(0, x);
   Index i = 0;
-  for (Index t : timesteps(o.timesteps)) {
+  for (const Index t : times) {
     const Index p = t - o.timesteps.train_steps / o.timesteps.steps;
     const double a = alphas[static_cast<std::size_t>(t)];
     const double ap = p >= 0 ? alphas[static_cast<std::size_t>(p)] : o.set_alpha_to_one ? 1.0 : alphas[0];
@@ -59,11 +83,13 @@ struct DdpmOptions {
 };
 
 // The posterior mean of x at the next time of the list plus its noise; none at time 0. DDPMScheduler of diffusers.
+// ConfigError where A is 0 at a time and the model predicts the noise.
 template <Real T, int Rank, class Model, class Noise, class Observer = NoObserver>
 Tensor<T, Rank> ddpm(const DdpmOptions& o, std::span<const double> alphas, Tensor<T, Rank> x, const Model& output,
                      const Noise& noise, const Observer& observe = {}) {
   detail::check_alphas("ddpm", alphas, o.timesteps);
   const std::vector<Index> times = timesteps(o.timesteps);
+  detail::check_signal("ddpm", alphas, times, o.denoise.prediction);
   observe(0, x);
   for (std::size_t i = 0; i < times.size(); ++i) {
     const double at = alphas[static_cast<std::size_t>(times[i])];
@@ -100,11 +126,13 @@ inline std::vector<Index> dpm_timesteps(const TimestepOptions& options) {
   return detail::timesteps(options, options.spacing == TimestepSpacing::trailing ? 0 : 1);
 }
 
-// sqrt((1 - A) / A) at those times, then 0.
+// sqrt((1 - A) / A) at those times, then 0. ConfigError where A is 0: 2^-24 takes its place in diffusers.
 inline std::vector<double> dpm_sigmas(const TimestepOptions& options, std::span<const double> alphas) {
   detail::check_alphas("dpm_sigmas", alphas, options);
+  const std::vector<Index> times = dpm_timesteps(options);
+  detail::check_signal("dpm_sigmas", alphas, times, "alphas > 0 (rescale_zero_terminal_snr takes the last)");
   std::vector<double> sigmas;
-  for (Index t : dpm_timesteps(options)) {
+  for (const Index t : times) {
     const double a = alphas[static_cast<std::size_t>(t)];
     sigmas.push_back(std::sqrt((1 - a) / a));
   }

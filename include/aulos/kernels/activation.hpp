@@ -1,34 +1,96 @@
 // Activation functions over rows, plain and gated, and their gradients.
 #pragma once
 
+#include <cstddef>
+#include <type_traits>
+
 #include "aulos/kernels/rows.hpp"
 #include "aulos/simd/activations.hpp"
 
 namespace aulos::inline AULOS_ISA::kernels {
 
-// y = f(x), f one of simd/activations.hpp or any other function object on batches. x, y [rows, columns]; y may be x.
-// One pass over the memory; a place's result does not depend on where it stands.
+// An activation on n contiguous elements and its gradient gx = gy f'(x), as pointers: what code that is compiled once
+// for all activations calls. y may be x; gx may be gy or x.
+template <class T>
+struct ActivationRow {
+  void (*value)(const T* x, T* y, Index n);
+  void (*gradient)(const T* x, const T* gy, T* gx, Index n);
+};
+
+namespace detail {
+
+// The tail goes through a batch of its own in memory, so that f is compiled once; its bits are those of a whole batch.
+template <class T, class F>
+[[gnu::noinline]] void activate_row(const T* x, T* y, Index n, const F& f) {
+  constexpr Index lanes = simd::lanes<T>;
+  alignas(64) T in[static_cast<std::size_t>(lanes)], out[static_cast<std::size_t>(lanes)];
+  T* tail = nullptr;
+  Index rest = 0;
+  for (Index i = 0;; i = 0, n = lanes) {
+    for (; i + lanes <= n; i += lanes) simd::store(y + i, f(simd::load(x + i)));
+    if (i == n) break;
+    rest = n - i, tail = y + i;
+    simd::store(in, simd::load_partial(x + i, rest));
+    x = in, y = out;
+  }
+  if (rest > 0) simd::store_partial(tail, simd::load(out), rest);
+}
+
+template <class T, class F>
+[[gnu::noinline]] void activate_row_backward(const T* x, const T* gy, T* gx, Index n, const F& f) {
+  constexpr Index lanes = simd::lanes<T>;
+  alignas(64) T in[static_cast<std::size_t>(lanes)], gin[static_cast<std::size_t>(lanes)],
+      out[static_cast<std::size_t>(lanes)];
+  T* tail = nullptr;
+  Index rest = 0;
+  for (Index i = 0;; i = 0, n = lanes) {
+    for (; i + lanes <= n; i += lanes) simd::store(gx + i, simd::load(gy + i) * f.derivative(simd::load(x + i)));
+    if (i == n) break;
+    rest = n - i, tail = gx + i;
+    simd::store(in, simd::load_partial(x + i, rest));
+    simd::store(gin, simd::load_partial(gy + i, rest));
+    x = in, gy = gin, gx = out;
+  }
+  if (rest > 0) simd::store_partial(tail, simd::load(out), rest);
+}
+
+}  // namespace detail
+
+// F, a function object without state, behind pointers. Without a derivative there is no gradient.
+template <class T, class F>
+constexpr ActivationRow<T> activation_row() noexcept {
+  ActivationRow<T> row{[](const T* x, T* y, Index n) { detail::activate_row(x, y, n, F{}); }, nullptr};
+  if constexpr (requires(simd::Batch<T> x) { F{}.derivative(x); })
+    row.gradient = [](const T* x, const T* gy, T* gx, Index n) { detail::activate_row_backward(x, gy, gx, n, F{}); };
+  return row;
+}
+
+// y = f(x), f one of simd/activations.hpp, any other function object on batches, or an ActivationRow. x, y [rows,
+// columns]; y may be x. One pass over the memory; a place's result does not depend on where it stands.
 // torch.nn.functional.relu, gelu, silu, ..., torch.exp, sqrt, ...
 template <class T, class F>
-void activate(Threads threads, Index rows, Index columns, Rows<const T> x, Rows<T> y, F f) {
+void activate(Threads threads, Index rows, Index columns, Rows<const T> x, Rows<T> y, const F& f) {
   const bool dense = rows == 1 || (x.stride == columns && y.stride == columns);
   detail::for_stretches(threads, rows, columns, dense, [&](Index row, Index column, Index length) {
-    const T* from = x[row] + column;
-    T* to = y[row] + column;
-    simd::for_lanes<T>(length, [&](Index i, auto part) { part.store(to + i, f(part.load(from + i))); });
+    if constexpr (std::is_same_v<F, ActivationRow<T>>) {
+      f.value(x[row] + column, y[row] + column, length);
+    } else {
+      detail::activate_row(x[row] + column, y[row] + column, length, f);
+    }
   });
 }
 
 // gx = gy f'(x). gx may be gy or x.
 template <class T, class F>
-void activate_backward(Threads threads, Index rows, Index columns, Rows<const T> x, Rows<const T> gy, Rows<T> gx, F f) {
+void activate_backward(Threads threads, Index rows, Index columns, Rows<const T> x, Rows<const T> gy, Rows<T> gx,
+                       const F& f) {
   const bool dense = rows == 1 || (x.stride == columns && gy.stride == columns && gx.stride == columns);
   detail::for_stretches(threads, rows, columns, dense, [&](Index row, Index column, Index length) {
-    const T* from = x[row] + column;
-    const T* g = gy[row] + column;
-    T* to = gx[row] + column;
-    simd::for_lanes<T>(
-        length, [&](Index i, auto part) { part.store(to + i, part.load(g + i) * f.derivative(part.load(from + i))); });
+    if constexpr (std::is_same_v<F, ActivationRow<T>>) {
+      f.gradient(x[row] + column, gy[row] + column, gx[row] + column, length);
+    } else {
+      detail::activate_row_backward(x[row] + column, gy[row] + column, gx[row] + column, length, f);
+    }
   });
 }
 

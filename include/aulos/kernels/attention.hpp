@@ -18,19 +18,19 @@ namespace tile {
 // Query tiles that share one packing of the keys: at most 768 rows, which with a key tile fit the second-level cache.
 inline constexpr Index tiles_per_piece = 16;
 
-// Query rows of a (batch element, group) for which its keys and values are read where they are, once for each row.
+// Query rows of a (batch element, bundle) for which its keys and values are read where they are, once for each row.
 inline constexpr Index rows_in_place = 2;
 
-// How the query tiles of a (batch element, group) are cut into pieces. No sum depends on it.
+// How the query tiles of a (batch element, bundle) are cut into pieces. No sum depends on it.
 struct QueryPieces {
   Index tiles_per_head;
-  Index tiles;   // of one (b, g)
+  Index tiles;   // of one (batch element, bundle)
   Index chunk;   // tiles of one piece
-  Index chunks;  // of one (b, g)
+  Index chunks;  // of one (batch element, bundle)
 
   QueryPieces(const AttentionShape& shape, Index nq, Index threads)
-      : tiles_per_head((nq + query_rows - 1) / query_rows), tiles(tiles_per_head * shape.heads_per_group()) {
-    const Index all = tiles * shape.batch * shape.groups;
+      : tiles_per_head((nq + query_rows - 1) / query_rows), tiles(tiles_per_head * shape.heads_per_bundle()) {
+    const Index all = tiles * shape.batch * shape.bundles();
     const Index wanted = threads <= 1 ? 1 : 4 * threads;
     chunk = std::clamp(all / wanted, std::min<Index>(2, tiles_per_piece), tiles_per_piece);
     chunk = std::max<Index>(1, (std::min)(chunk, tiles));
@@ -56,10 +56,13 @@ class Forward {
            scratch_size<T>(key_rows * round_up<T>(shape.value_width)) + scratch_size<T>(strip * score_stride<T>);
   }
 
-  // Query tiles [first, last) of group g.
-  void run(Index b, Index g, Index first, Index last, Scratch& scratch) {
+  // Query tiles [first, last) of a bundle's heads.
+  void run(Index b, Index bundle, Index first, Index last, Scratch& scratch) {
     const Index tiles = last - first;
     b_ = b;
+    first_head_ = bundle * shape_.heads_per_bundle();
+    key_head_ = first_head_ / shape_.heads_per_group();
+    value_head_ = first_head_ / shape_.heads_per_value_group();
     q_ = scratch.take<T>(tiles * query_rows * round_up<T>(shape_.width));
     sum_ = scratch.take<T>(tiles * query_rows * round_up<T>(shape_.value_width));
     max_ = scratch.take<T>(tiles * query_rows);
@@ -68,26 +71,26 @@ class Forward {
     v_ = scratch.take<T>(key_rows * round_up<T>(shape_.value_width));
     s_ = scratch.take<T>(strip * score_stride<T>);
 
-    for (Index t = 0; t < tiles; ++t) load_queries(t, locate(g, first + t));
+    for (Index t = 0; t < tiles; ++t) load_queries(t, locate(first + t));
     for (Index j0 = 0; j0 < nk_; j0 += key_rows) {
       packed_.fill(false);
       const Index j1 = (std::min)(nk_, j0 + key_rows);
       for (Index t = 0; t < tiles; ++t) {
-        const Position at = locate(g, first + t);
+        const Position at = locate(first + t);
         for (Index r = 0; r < at.rows; r += strip) {
           const Index rows = std::min<Index>(strip, at.rows - r);
           const auto panels = visible_panels<T>(mask_, b, at.h, at.i + r, at.i + r + rows, j0, j1);
           if (panels.size == 0) continue;
           if (in_place()) {
-            for (Index row = r; row < r + rows; ++row) add_keys_in_place(t * query_rows, row, g, at, j0, panels);
+            for (Index row = r; row < r + rows; ++row) add_keys_in_place(t * query_rows, row, at, j0, panels);
             continue;
           }
-          for (const auto& p : panels) pack(g, j0, p);
+          for (const auto& p : panels) pack(j0, p);
           add_keys(t * query_rows, r, rows, at.h, at.i + r, j0, panels);
         }
       }
     }
-    for (Index t = 0; t < tiles; ++t) store_rows(t, locate(g, first + t));
+    for (Index t = 0; t < tiles; ++t) store_rows(t, locate(first + t));
   }
 
  private:
@@ -95,9 +98,9 @@ class Forward {
     Index h, i, rows;
   };
 
-  Position locate(Index g, Index t) const {
+  Position locate(Index t) const {
     const Index i = t % tiles_per_head_ * query_rows;
-    return {g * shape_.heads_per_group() + t / tiles_per_head_, i, (std::min)(query_rows, nq_ - i)};
+    return {first_head_ + t / tiles_per_head_, i, (std::min)(query_rows, nq_ - i)};
   }
 
   T* q_of(Index t) const { return q_ + t * query_rows * round_up<T>(shape_.width); }
@@ -115,16 +118,16 @@ class Forward {
     std::fill_n(total_ + t * query_rows, query_rows, T(0));
   }
 
-  void pack(Index g, Index j0, const typename Panels<T>::Entry& p) {
+  void pack(Index j0, const typename Panels<T>::Entry& p) {
     bool& done = packed_[static_cast<std::size_t>(p.column / W)];
     if (done) return;
     done = true;
     pack_joint_columns(
         k_ + p.column * shape_.width, sides_, [&](std::size_t s) -> const HeadRows<const T>& { return sides_[s].k; },
-        j0 + p.column, p.count, b_, g, shape_.width);
+        j0 + p.column, p.count, b_, key_head_, shape_.width);
     pack_joint_rows(
         v_, key_rows, p.column, sides_, &AttentionSide<T>::nk,
-        [&](std::size_t s) -> const HeadRows<const T>& { return sides_[s].v; }, j0 + p.column, p.count, b_, g,
+        [&](std::size_t s) -> const HeadRows<const T>& { return sides_[s].v; }, j0 + p.column, p.count, b_, value_head_,
         shape_.value_width);
   }
 
@@ -138,12 +141,12 @@ class Forward {
   }
 
   bool in_place() const {
-    return nq_ * shape_.heads_per_group() <= rows_in_place && shape_.width <= kernels::detail::gemm_k_chunk;
+    return nq_ * shape_.heads_per_bundle() <= rows_in_place && shape_.width <= kernels::detail::gemm_k_chunk;
   }
 
   // add_keys for one row, with the same sums. The scratch for packed keys and values holds what is contiguous here: the
   // query and the weighted sum.
-  void add_keys_in_place(Index tile_row, Index r, Index g, Position at, Index j0, const Panels<T>& panels) {
+  void add_keys_in_place(Index tile_row, Index r, Position at, Index j0, const Panels<T>& panels) {
     const Index t = tile_row / query_rows;
     for (Index c = 0; c < shape_.width; c += W) {
       std::copy_n(q_of(t) + c * query_rows + r * W, (std::min)(W, shape_.width - c), k_ + c);
@@ -161,12 +164,12 @@ class Forward {
       }
     };
     for_each_key_run([&](const AttentionSide<T>& side, Index local, T* s, Index n) {
-      row_scores(s, k_, side.k.at(b_, local, g), side.k.token, n, shape_.width);
+      row_scores(s, k_, side.k.at(b_, local, key_head_), side.k.token, n, shape_.width);
     });
     alignas(64) T factor[static_cast<std::size_t>(strip + lanes<T>)];
     soften(1, at.h, at.i + r, j0, panels, max_ + tile_row + r, total_ + tile_row + r, factor);
     for_each_key_run([&](const AttentionSide<T>& side, Index local, const T* w, Index n) {
-      add_weighted_rows(v_, w, side.v.at(b_, local, g), side.v.token, n, shape_.value_width);
+      add_weighted_rows(v_, w, side.v.at(b_, local, value_head_), side.v.token, n, shape_.value_width);
     });
     for (Index c = 0; c < shape_.value_width; c += W) {
       T* sum = sum_of(t) + c * query_rows + r * W;
@@ -249,7 +252,7 @@ class Forward {
   const Mask& mask_;
   const Score& score_;
   Index nq_, nk_, tiles_per_head_;
-  Index b_ = 0;
+  Index b_ = 0, first_head_ = 0, key_head_ = 0, value_head_ = 0;
   T *q_ = nullptr, *sum_ = nullptr, *max_ = nullptr, *total_ = nullptr, *k_ = nullptr, *v_ = nullptr, *s_ = nullptr;
   std::array<bool, static_cast<std::size_t>(max_panels<T>)> packed_{};
 };
@@ -264,7 +267,7 @@ std::size_t attention_scratch(const AttentionShape& shape, Index nq, Index /*nk*
 }
 
 // out_i = sum_j softmax_j(score(scale q_i . k_j)) v_j over the keys j that the mask keeps; lse_i = log of the sum.
-// Queries [B, Nq, H, D], keys [B, Nk, G, D], values [B, Nk, G, E], over the joint tokens of all sides; out may alias q
+// Queries [B, Nq, H, D], keys [B, Nk, G, D], values [B, Nk, G', E], over the joint tokens of all sides; out may alias q
 // of the same side and layout only if that side has no keys and E is D. Accumulates in T, keys in tiles of 256 in
 // order. A row that keeps no key gets 0 and lse -inf. Cost 2 B H Nq Nk (D + E), less the skipped blocks.
 // One side: torch.nn.functional.scaled_dot_product_attention.
@@ -275,11 +278,12 @@ void attention(Threads threads, const AttentionShape& shape, std::span<const Att
   const Index nk = count_keys(sides);
   if (shape.batch == 0 || shape.heads == 0 || nq == 0) return;
   const tile::QueryPieces pieces(shape, nq, threads.count());
-  threads.run(shape.batch * shape.groups * pieces.chunks, [&](Index piece, Scratch& scratch) {
+  const Index bundles = shape.bundles();
+  threads.run(shape.batch * bundles * pieces.chunks, [&](Index piece, Scratch& scratch) {
     const Index first = piece % pieces.chunks * pieces.chunk;
-    const Index bg = piece / pieces.chunks;
+    const Index at = piece / pieces.chunks;
     tile::Forward<T, Mask, Score> forward(shape, sides, mask, score, nq, nk, pieces.tiles_per_head);
-    forward.run(bg / shape.groups, bg % shape.groups, first, (std::min)(first + pieces.chunk, pieces.tiles), scratch);
+    forward.run(at / bundles, at % bundles, first, (std::min)(first + pieces.chunk, pieces.tiles), scratch);
   });
 }
 

@@ -19,8 +19,20 @@ struct Wanted {
   bool dq = false, dk = false, dv = false;
 };
 
-// The gradients of some query tiles against some key tiles of one (b, g). Every element of dq is summed over the key
-// tiles in order, every element of dk and dv over the heads of the group and their query tiles in order.
+// The gradient of what nothing reads.
+template <class T>
+void clear(const HeadGradient<T>& d, Index batch, Index tokens, Index heads, Index width) {
+  if (!d.rows || d.store == Store::add) return;
+  for (Index b = 0; b < batch; ++b) {
+    for (Index n = 0; n < tokens; ++n) {
+      for (Index h = 0; h < heads; ++h) std::fill_n(d.rows.at(b, n, h), width, T(0));
+    }
+  }
+}
+
+// The gradients of some query tiles against some key tiles of one (batch element, bundle). Every element of dq is
+// summed over the key tiles in order, every element of dk and dv over the heads of the bundle and their query tiles in
+// order, then over the bundles that read it.
 template <class T, class Mask, class Score>
 class Backward {
  public:
@@ -36,7 +48,7 @@ class Backward {
   static Index tiles_of(Index nq) { return (nq + query_rows - 1) / query_rows; }
 
   static std::size_t scratch(const AttentionShape& shape, Index nq) {
-    const Index rows = tiles_of(nq) * shape.heads_per_group() * query_rows;
+    const Index rows = tiles_of(nq) * shape.heads_per_bundle() * query_rows;
     const Index padded_width = round_up<T>(shape.width), padded_value_width = round_up<T>(shape.value_width);
     return 2 * scratch_size<T>(rows) + 2 * scratch_size<T>(query_rows * padded_width) +
            scratch_size<T>(query_rows * padded_value_width) + 2 * scratch_size<T>(query_rows * S) +
@@ -44,10 +56,14 @@ class Backward {
            2 * scratch_size<T>(key_rows * padded_width) + scratch_size<T>(key_rows * padded_value_width);
   }
 
-  // Query tiles [t0, t1) of the group's heads, keys [first, last) from a tile's border on.
-  void run(Index b, Index g, Index t0, Index t1, Index first, Index last, Wanted wanted, Scratch& scratch) {
+  // Query tiles [t0, t1) of the bundle's heads, keys [first, last) from a tile's border on.
+  void run(Index b, Index bundle, Index t0, Index t1, Index first, Index last, Wanted wanted, Scratch& scratch) {
     b_ = b;
-    g_ = g;
+    first_head_ = bundle * shape_.heads_per_bundle();
+    key_head_ = first_head_ / shape_.heads_per_group();
+    value_head_ = first_head_ / shape_.heads_per_value_group();
+    const bool first_of_keys = first_head_ % shape_.heads_per_group() == 0;
+    const bool first_of_values = first_head_ % shape_.heads_per_value_group() == 0;
     wanted_ = wanted;
     const Index padded_width = round_up<T>(shape_.width), padded_value_width = round_up<T>(shape_.value_width);
     lse_ = scratch.take<T>((t1 - t0) * query_rows);
@@ -76,8 +92,12 @@ class Backward {
         for (const auto& p : panels) pack_keys(j0, p);
         add_block(at, (t - t0) * query_rows, j0, panels);
       }
-      if (wanted.dk) store_keys(dk_, &AttentionSideGradients<T>::dk, j0, j1, shape_.width);
-      if (wanted.dv) store_keys(dv_, &AttentionSideGradients<T>::dv, j0, j1, shape_.value_width);
+      if (wanted.dk) {
+        store_keys(dk_, &AttentionSideGradients<T>::dk, key_head_, first_of_keys, j0, j1, shape_.width);
+      }
+      if (wanted.dv) {
+        store_keys(dv_, &AttentionSideGradients<T>::dv, value_head_, first_of_values, j0, j1, shape_.value_width);
+      }
     }
   }
 
@@ -89,7 +109,7 @@ class Backward {
   Position locate(Index t) const {
     const Index per_head = tiles_of(nq_);
     const Index i = t % per_head * query_rows;
-    return {g_ * shape_.heads_per_group() + t / per_head, i, (std::min)(query_rows, nq_ - i)};
+    return {first_head_ + t / per_head, i, (std::min)(query_rows, nq_ - i)};
   }
 
   // Log-sum-exp and mean_i = dout_i . out_i - dlse_i of a tile's rows; clears dq where it is to be overwritten.
@@ -123,10 +143,12 @@ class Backward {
     auto k = [&](std::size_t s) -> const HeadRows<const T>& { return sides_[s].k; };
     auto v = [&](std::size_t s) -> const HeadRows<const T>& { return sides_[s].v; };
     const Index j = j0 + p.column;
-    pack_joint_columns(k_columns_ + p.column * shape_.width, sides_, k, j, p.count, b_, g_, shape_.width);
-    pack_joint_columns(v_columns_ + p.column * shape_.value_width, sides_, v, j, p.count, b_, g_, shape_.value_width);
+    pack_joint_columns(k_columns_ + p.column * shape_.width, sides_, k, j, p.count, b_, key_head_, shape_.width);
+    pack_joint_columns(v_columns_ + p.column * shape_.value_width, sides_, v, j, p.count, b_, value_head_,
+                       shape_.value_width);
     if (wanted_.dq) {
-      pack_joint_rows(k_rows_, key_rows, p.column, sides_, &AttentionSide<T>::nk, k, j, p.count, b_, g_, shape_.width);
+      pack_joint_rows(k_rows_, key_rows, p.column, sides_, &AttentionSide<T>::nk, k, j, p.count, b_, key_head_,
+                      shape_.width);
     }
   }
 
@@ -178,14 +200,15 @@ class Backward {
     });
   }
 
-  void store_keys(const T* from, HeadGradient<T> AttentionSideGradients<T>::*gradient, Index j0, Index j1,
-                  Index width) {
+  // To head `head` of a gradient, which the first bundle that reads it may overwrite.
+  void store_keys(const T* from, HeadGradient<T> AttentionSideGradients<T>::*gradient, Index head, bool first_bundle,
+                  Index j0, Index j1, Index width) {
     for_each_run(sides_, &AttentionSide<T>::nk, j0, j1 - j0, [&](std::size_t s, Index local, Index offset, Index n) {
       const HeadGradient<T>& to = gradients_[s].*gradient;
       if (!to.rows) return;
       for (Index r = 0; r < n; ++r) {
-        T* out = to.rows.at(b_, local + r, g_);
-        if (to.store == Store::overwrite) std::fill_n(out, width, T(0));
+        T* out = to.rows.at(b_, local + r, head);
+        if (first_bundle && to.store == Store::overwrite) std::fill_n(out, width, T(0));
         add_row(out, from + (offset + r) * W, key_rows, width, T(1));
       }
     });
@@ -205,7 +228,7 @@ class Backward {
   const Mask& mask_;
   const Score& score_;
   Index nq_, nk_;
-  Index b_ = 0, g_ = 0;
+  Index b_ = 0, first_head_ = 0, key_head_ = 0, value_head_ = 0;
   Wanted wanted_;
   T *lse_ = nullptr, *mean_ = nullptr, *q_ = nullptr, *dq_ = nullptr, *dout_ = nullptr, *weight_ = nullptr,
     *dscore_ = nullptr, *k_columns_ = nullptr, *v_columns_ = nullptr, *k_rows_ = nullptr, *dk_ = nullptr,
@@ -223,9 +246,10 @@ std::size_t attention_backward_scratch(const AttentionShape& shape, Index nq, In
 
 // From dout (and dlse): with p_ij = exp(s_ij - lse_i) and ds_ij = p_ij (dout_i . v_j - dout_i . out_i + dlse_i),
 // dv_j = sum_i p_ij dout_i, dq_i = scale sum_j ds_ij k_j, dk_j = scale sum_i ds_ij q_i; a score rule's gradient() acts
-// on ds. Shapes as in attention(), whose out and lse are read; the heads of a group are summed. Accumulates in T, in
-// an order that no thread count changes. Empty rows give and get 0. Cost 2 B H Nq Nk (3 D + 2 E), or where a (batch
-// element, group) each is too coarse for the threads, 2 B H Nq Nk (4 D + 3 E): then dq has a pass of its own.
+// on ds. Shapes as in attention(), whose out and lse are read; the heads that read a key or value are summed.
+// Accumulates in T, in an order that no thread count changes. Empty rows give and get 0. Cost 2 B H Nq Nk (3 D + 2 E),
+// or where a (batch element, island) each is too coarse for the threads, 2 B H Nq Nk (4 D + 3 E): then dq has a pass of
+// its own.
 template <class T, class Mask = NoMask, class Score = NoScore>
 void attention_backward(Threads threads, const AttentionShape& shape, std::span<const AttentionSide<T>> sides,
                         std::span<const AttentionSideGradients<T>> gradients, const Mask& mask = {},
@@ -233,7 +257,9 @@ void attention_backward(Threads threads, const AttentionShape& shape, std::span<
   using Piece = tile::Backward<T, Mask, Score>;
   const Index nq = count_queries(sides);
   const Index nk = count_keys(sides);
-  const Index tiles = Piece::tiles_of(nq) * shape.heads_per_group();
+  const Index bundles = shape.bundles(), islands = shape.islands();
+  const Index bundles_per_island = islands == 0 ? 0 : bundles / islands;
+  const Index tiles = Piece::tiles_of(nq) * shape.heads_per_bundle();
   const GradientSink sink = gradient_sink(score);
   tile::Wanted wanted;
   for (const auto& g : gradients) {
@@ -242,21 +268,28 @@ void attention_backward(Threads threads, const AttentionShape& shape, std::span<
     wanted.dv = wanted.dv || g.dv.rows;
   }
   if (!wanted.dq && !wanted.dk && !wanted.dv && !sink.present) return;
+  if (shape.heads == 0) {  // nobody reads the keys
+    for (std::size_t s = 0; s < sides.size(); ++s) {
+      tile::clear(gradients[s].dk, shape.batch, sides[s].nk, shape.groups, shape.width);
+      tile::clear(gradients[s].dv, shape.batch, sides[s].nk, shape.value_groups, shape.value_width);
+    }
+    return;
+  }
 
   // One pass: a piece owns whatever its sums go to.
   const bool all_batches = sink.present && sink.batch_shared;
-  const bool all_groups = sink.present && sink.heads_shared;
-  const Index pieces = (all_batches ? 1 : shape.batch) * (all_groups ? 1 : shape.groups);
+  const bool all_heads = sink.present && sink.heads_shared;
+  const Index pieces = (all_batches ? 1 : shape.batch) * (all_heads ? 1 : islands);
   const Index count = threads.count();
   const bool fits = 5 * ((pieces + count - 1) / count) * count <= 7 * pieces;
   if (sink.present || fits || !wanted.dq || !(wanted.dk || wanted.dv)) {
     threads.run(pieces, [&](Index piece, Scratch& scratch) {
-      const Index b0 = all_batches ? 0 : all_groups ? piece : piece / shape.groups;
-      const Index g0 = all_groups ? 0 : piece % shape.groups;
+      const Index b0 = all_batches ? 0 : all_heads ? piece : piece / islands;
+      const Index first = all_heads ? 0 : piece % islands * bundles_per_island;
       for (Index b = b0; b < (all_batches ? shape.batch : b0 + 1); ++b) {
-        for (Index g = g0; g < (all_groups ? shape.groups : g0 + 1); ++g) {
+        for (Index u = first; u < (all_heads ? bundles : first + bundles_per_island); ++u) {
           Scratch own = scratch;
-          Piece(shape, sides, gradients, mask, score, nq, nk).run(b, g, 0, tiles, 0, nk, wanted, own);
+          Piece(shape, sides, gradients, mask, score, nq, nk).run(b, u, 0, tiles, 0, nk, wanted, own);
         }
       }
     });
@@ -264,18 +297,22 @@ void attention_backward(Threads threads, const AttentionShape& shape, std::span<
   }
   // Two passes, finer: dq by query tiles, dk and dv by key tiles. The sums run in the same order.
   const Index key_tiles = (nk + tile::key_rows - 1) / tile::key_rows;
-  const Index chunk = std::clamp<Index>(shape.batch * shape.groups * tiles / (4 * count), 1, 16);
+  const Index chunk = std::clamp<Index>(shape.batch * bundles * tiles / (4 * count), 1, 16);
   const Index chunks = (tiles + chunk - 1) / chunk;
-  threads.run(shape.batch * shape.groups * chunks, [&](Index piece, Scratch& scratch) {
-    const Index bg = piece / chunks, t = piece % chunks * chunk;
+  threads.run(shape.batch * bundles * chunks, [&](Index piece, Scratch& scratch) {
+    const Index at = piece / chunks, t = piece % chunks * chunk;
     Piece(shape, sides, gradients, mask, score, nq, nk)
-        .run(bg / shape.groups, bg % shape.groups, t, (std::min)(tiles, t + chunk), 0, nk, {.dq = true}, scratch);
+        .run(at / bundles, at % bundles, t, (std::min)(tiles, t + chunk), 0, nk, {.dq = true}, scratch);
   });
-  threads.run(shape.batch * shape.groups * key_tiles, [&](Index piece, Scratch& scratch) {
-    const Index bg = piece / key_tiles, j = piece % key_tiles * tile::key_rows;
-    Piece(shape, sides, gradients, mask, score, nq, nk)
-        .run(bg / shape.groups, bg % shape.groups, 0, tiles, j, (std::min)(nk, j + tile::key_rows),
-             {.dk = wanted.dk, .dv = wanted.dv}, scratch);
+  threads.run(shape.batch * islands * key_tiles, [&](Index piece, Scratch& scratch) {
+    const Index at = piece / key_tiles, j = piece % key_tiles * tile::key_rows;
+    const Index first = at % islands * bundles_per_island;
+    for (Index u = first; u < first + bundles_per_island; ++u) {
+      Scratch own = scratch;
+      Piece(shape, sides, gradients, mask, score, nq, nk)
+          .run(at / islands, u, 0, tiles, j, (std::min)(nk, j + tile::key_rows), {.dk = wanted.dk, .dv = wanted.dv},
+               own);
+    }
   });
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <numeric>
 #include <span>
 
 #include "aulos/core/config.hpp"
@@ -33,7 +34,8 @@ HeadRows<T> heads_major(T* data, Index tokens, Index heads, Index width) {
   return {data, heads * tokens * width, width, tokens * width};
 }
 
-// B, H query heads, G key/value heads (head h reads group h / (H / G)), D, E and the factor of q k^T.
+// B, H query heads, G key heads (head h reads the keys h / (H / G)), D, E, the factor of q k^T, and G' value heads
+// (head h reads the values h / (H / G')). G and G' divide H, each for itself.
 struct AttentionShape {
   Index batch = 0;
   Index heads = 0;
@@ -41,8 +43,16 @@ struct AttentionShape {
   Index width = 0;
   Index value_width = 0;
   double scale = 1.0;
+  Index value_groups = groups;
 
   Index heads_per_group() const { return groups == 0 ? 0 : heads / groups; }
+  Index heads_per_value_group() const { return value_groups == 0 ? 0 : heads / value_groups; }
+  // A bundle: neighbouring heads that share both their keys and their values.
+  Index heads_per_bundle() const { return std::gcd(heads_per_group(), heads_per_value_group()); }
+  Index bundles() const { return heads == 0 || groups == 0 ? 0 : heads / heads_per_bundle(); }
+  // An island: neighbouring heads whose keys and values no other head reads.
+  Index heads_per_island() const { return std::lcm(heads_per_group(), heads_per_value_group()); }
+  Index islands() const { return heads == 0 || groups == 0 ? 0 : heads / heads_per_island(); }
 };
 
 // One side of a joint attention. The keys of all sides, in their order, are one key sequence (index j), and so are the
@@ -51,11 +61,11 @@ template <class T>
 struct AttentionSide {
   Index nq = 0;
   Index nk = 0;
-  HeadRows<const T> q;  // [B, nq, H, D]
-  HeadRows<const T> k;  // [B, nk, G, D]
-  HeadRows<const T> v;  // [B, nk, G, E]
-  HeadRows<T> out;      // [B, nq, H, E]
-  HeadRows<T> lse;      // [B, nq, H] by its strides: log(sum_j exp(s_ij)); may be absent in the forward
+  HeadRows<const T> q{};  // [B, nq, H, D]
+  HeadRows<const T> k{};  // [B, nk, G, D]
+  HeadRows<const T> v{};  // [B, nk, G', E]
+  HeadRows<T> out{};      // [B, nq, H, E]
+  HeadRows<T> lse{};      // [B, nq, H] by its strides: log(sum_j exp(s_ij)); may be absent in the forward
 };
 
 enum class Store { overwrite, add };
@@ -63,17 +73,17 @@ enum class Store { overwrite, add };
 // A gradient to write; without data it is not wanted.
 template <class T>
 struct HeadGradient {
-  HeadRows<T> rows;
+  HeadRows<T> rows{};
   Store store = Store::overwrite;
 };
 
 template <class T>
 struct AttentionSideGradients {
-  HeadRows<const T> dout;  // [B, nq, H, E]
-  HeadRows<const T> dlse;  // [B, nq, H] by its strides; may be absent
-  HeadGradient<T> dq;      // [B, nq, H, D]
-  HeadGradient<T> dk;      // [B, nk, G, D]
-  HeadGradient<T> dv;      // [B, nk, G, E]
+  HeadRows<const T> dout{};  // [B, nq, H, E]
+  HeadRows<const T> dlse{};  // [B, nq, H] by its strides; may be absent
+  HeadGradient<T> dq{};      // [B, nq, H, D]
+  HeadGradient<T> dk{};      // [B, nk, G, D]
+  HeadGradient<T> dv{};      // [B, nk, G', E]
 };
 
 template <class T>

@@ -10,6 +10,7 @@
 #include "aulos/kernels/matmul.hpp"
 #include "aulos/simd/for_lanes.hpp"
 #include "aulos/simd/row_sum.hpp"
+#include "aulos/simd/unroll.hpp"
 
 namespace aulos::inline AULOS_ISA::kernels::chunk {
 
@@ -77,14 +78,65 @@ void transpose(T* to, const T* from, Index rows, Index columns) {
   }
 }
 
-// Sets what lies above the diagonal of s [m, m] to 0; of a strict triangle, the diagonal too.
-enum class Triangle { lower, strictly_lower };
+// Which entries of a square matrix count.
+enum class Triangle { lower, strictly_lower, upper, strictly_upper };
 
+namespace detail {
+
+// Rows [first, first + valid) of triangle_product, `width` batches of columns from b and c on.
+template <class T, int width, class Part>
+[[gnu::always_inline]] inline void triangle_tile(Triangle triangle, MatrixView<const T> a, Index first, Index valid,
+                                                 const T* b, Index ldb, T* c, Index ldc, Update update, Part part) {
+  constexpr int rows = 4;
+  const bool lower = triangle == Triangle::lower || triangle == Triangle::strictly_lower;
+  const Index strict = triangle == Triangle::lower || triangle == Triangle::upper ? 0 : 1;
+  // Row i sums [0, i + 1 - strict) or [i + strict, m): from `begin` to `end` some row of the tile, from `from` to `to`
+  // all.
+  const Index last = first + valid - 1;
+  const Index begin = lower ? 0 : first + strict, end = lower ? last + 1 - strict : a.cols;
+  const Index from = lower ? 0 : last + strict, to = lower ? first + 1 - strict : a.cols;
+  const T* row[static_cast<std::size_t>(rows)];
+  simd::Batch<T> sum[static_cast<std::size_t>(rows)][static_cast<std::size_t>(width)];
+  AULOS_UNROLL for (int r = 0; r < rows; ++r) {
+    row[r] = a.data + (std::min)(first + r, last) * a.row_stride;  // one that is no row of the tile repeats the last
+    AULOS_UNROLL for (int w = 0; w < width; ++w) sum[r][w] = simd::Batch<T>(T(0));
+  }
+  for (Index k = begin; k < end; ++k) {
+    simd::Batch<T> column[static_cast<std::size_t>(width)];
+    AULOS_UNROLL for (int w = 0; w < width; ++w) column[w] = part.load(b + k * ldb + w * simd::lanes<T>);
+    const bool all = k >= from && k < to;
+    AULOS_UNROLL for (int r = 0; r < rows; ++r) {
+      const bool in = all || (lower ? k < first + r + 1 - strict : k >= first + r + strict);
+      if (!in) continue;
+      const simd::Batch<T> x(row[r][k * a.col_stride]);
+      AULOS_UNROLL for (int w = 0; w < width; ++w) sum[r][w] = simd::fma(x, column[w], sum[r][w]);
+    }
+  }
+  AULOS_UNROLL for (int r = 0; r < rows; ++r) {
+    if (r >= valid) continue;
+    AULOS_UNROLL for (int w = 0; w < width; ++w) {
+      T* at = c + (first + r) * ldc + w * simd::lanes<T>;
+      part.store(at, update == Update::add ? part.load(at) + sum[r][w] : sum[r][w]);
+    }
+  }
+}
+
+}  // namespace detail
+
+// c [m, n] (+)= the triangle of a [m, m] times b [m, n], summed in the order of `product`. Entries outside of the
+// triangle are not read and count as nothing, not as zeros: 0 times NaN would take a later token to an earlier row.
 template <class T>
-void keep_triangle(T* s, Index stride, Index m, Triangle triangle) {
-  for (Index i = 0; i < m; ++i) {
-    const Index kept = triangle == Triangle::lower ? i + 1 : i;
-    std::fill_n(s + i * stride + kept, m - kept, T(0));
+[[gnu::noinline]] void triangle_product(Triangle triangle, MatrixView<const T> a, const T* b, Index ldb, Index n, T* c,
+                                        Index ldc, Update update) {
+  constexpr Index rows = 4, lanes = simd::lanes<T>;
+  for (Index first = 0; first < a.rows; first += rows) {
+    const Index valid = (std::min)(rows, a.rows - first);
+    Index j = 0;
+    for (; j + 2 * lanes <= n; j += 2 * lanes)
+      detail::triangle_tile<T, 2>(triangle, a, first, valid, b + j, ldb, c + j, ldc, update, simd::WholeBatch<T>{});
+    for (; j < n; j += lanes)
+      detail::triangle_tile<T, 1>(triangle, a, first, valid, b + j, ldb, c + j, ldc, update,
+                                  simd::PartialBatch<T>{(std::min)(lanes, n - j)});
   }
 }
 

@@ -124,6 +124,21 @@ constexpr Index first_touching(const WindowAxis& axis, Index from) noexcept {
   return std::max<Index>(from + axis.padding - axis.span() + 1, 0) / axis.stride;
 }
 
+// `count` batches of outputs, `step` elements apart in the block and `out_step` in y: that many sums at a time, as one
+// would wait for each of its additions. Reads whole batches: rows of a block end in room for them.
+template <Index count, class T, class Part>
+[[gnu::always_inline]] inline void sum_taps(const T* in, Index step, const T* weight, const Index* offset, Index taps,
+                                            simd::Batch<T> start, T* out, Index out_step, Part part) noexcept {
+  simd::Batch<T> sum[static_cast<std::size_t>(count)];
+  AULOS_UNROLL for (Index k = 0; k < count; ++k) sum[k] = start;
+  for (Index t = 0; t < taps; ++t) {
+    const simd::Batch<T> by(weight[t]);
+    const T* at = in + offset[t];
+    AULOS_UNROLL for (Index k = 0; k < count; ++k) sum[k] = simd::fma(by, simd::load(at + k * step), sum[k]);
+  }
+  AULOS_UNROLL for (Index k = 0; k < count; ++k) part.store(out + k * out_step, sum[k]);
+}
+
 // Whether the first weight meets the first element of a window or the last.
 enum class TapOrder { forward, reversed };
 
@@ -150,27 +165,21 @@ template <class T>
       const Index out = channel % s.groups * s.out + o;
       const T* weight = w + out * taps;
       const simd::Batch<T> start(bias != nullptr ? bias[out] : T(0));
-      for (Index r = 0; r < rows; ++r) {
-        const T* from = inputs + r * block.output_row();
-        T* to = y + (channel * s.out + o) * s.positions() + (row + r) * width + column;
-        constexpr Index lanes = simd::lanes<T>;
+      const T* from = inputs;
+      T* to = y + (channel * s.out + o) * s.positions() + row * width + column;
+      constexpr Index lanes = simd::lanes<T>;
+      Index r = 0;
+      for (; r + 4 <= rows; r += 4, from += 4 * block.output_row(), to += 4 * width) {
+        simd::for_lanes<T>(columns, [&](Index i, auto part) {
+          sum_taps<4>(from + i, block.output_row(), weight, offset, taps, start, to + i, width, part);
+        });
+      }
+      for (; r < rows; ++r, from += block.output_row(), to += width) {
         Index i = 0;
-        for (; i + 4 * lanes <= columns; i += 4 * lanes) {  // four sums at a time hide the latency of an addition
-          simd::Batch<T> sum[4];
-          AULOS_UNROLL for (Index k = 0; k < 4; ++k) sum[k] = start;
-          for (Index t = 0; t < taps; ++t) {
-            const simd::Batch<T> by(weight[t]);
-            const T* at = from + offset[t] + i;
-            AULOS_UNROLL for (Index k = 0; k < 4; ++k) sum[k] = simd::fma(by, simd::load(at + k * lanes), sum[k]);
-          }
-          AULOS_UNROLL for (Index k = 0; k < 4; ++k) simd::store(to + i + k * lanes, sum[k]);
-        }
+        for (; i + 4 * lanes <= columns; i += 4 * lanes)
+          sum_taps<4>(from + i, lanes, weight, offset, taps, start, to + i, lanes, simd::WholeBatch<T>{});
         simd::for_lanes<T>(columns - i, [&](Index j, auto part) {
-          simd::Batch<T> sum = start;
-          for (Index t = 0; t < taps; ++t) {
-            sum = simd::fma(simd::Batch<T>(weight[t]), part.load(from + offset[t] + i + j), sum);
-          }
-          part.store(to + i + j, sum);
+          sum_taps<1>(from + i + j, 0, weight, offset, taps, start, to + i + j, 0, part);
         });
       }
     }

@@ -39,7 +39,7 @@ struct DeltaHead {
   const DeltaRuleOperands<T>& in;
   Index b, h;
   T *state, *q, *k, *negative_k, *e, *u;  // [D, E]; scale q, k, -k [m, D]; [m, E]
-  T *scores, *mixing;                     // tril(q k^T), -stril(k k^T); [m, m], rows `chunk` apart
+  T *scores, *mixing;                     // q k^T, -k k^T; [m, m], rows `chunk` apart; below the diagonal
   T* beta;                                // [m]
   Scratch rest;
 
@@ -47,13 +47,8 @@ struct DeltaHead {
     const Index d = s.width, v = s.value_width;
     return scratch_size<T>(d * v) + 3 * scratch_size<T>(chunk * d) + 2 * scratch_size<T>(chunk * v) +
            2 * scratch_size<T>(chunk * chunk) + scratch_size<T>(chunk) +
-           chunk::product_scratch<T>({{chunk, chunk, d},
-                                      {chunk, chunk, v},
-                                      {chunk, v, chunk},
-                                      {chunk, v, d},
-                                      {chunk, d, chunk},
-                                      {chunk, d, v},
-                                      {d, v, chunk}});
+           chunk::product_scratch<T>(
+               {{chunk, chunk, d}, {chunk, chunk, v}, {chunk, v, chunk}, {chunk, v, d}, {chunk, d, v}, {d, v, chunk}});
   }
 
   DeltaHead(const DeltaRuleShape& shape, const DeltaRuleOperands<T>& operands, Index item, Scratch scratch)
@@ -92,7 +87,7 @@ struct DeltaHead {
     }
   }
 
-  // k, -k, beta, e, u and -stril(k k^T) of a chunk.
+  // k, -k, beta, e, u and, below its diagonal, -k k^T of a chunk.
   void correct(Index first, Index m) {
     const Index d = s.width, width = s.value_width;
     chunk::copy_rows(k, d, in.k.at(b, first, h), in.k.token, m, d, T(1));
@@ -101,7 +96,6 @@ struct DeltaHead {
     for (Index t = 0; t < m; ++t) beta[t] = *in.beta.at(b, first + t, h);
     chunk::product(keys(negative_k, m), state_of(state), e, width, Update::add, rest);
     chunk::product(keys(negative_k, m), keys(k, m).transposed(), mixing, chunk, Update::assign, rest);
-    chunk::keep_triangle(mixing, chunk, m, chunk::Triangle::strictly_lower);
     for (Index from = 0; from < m; from += delta_block) {
       const Index rows = (std::min)(delta_block, m - from);
       chunk::product(chunk::matrix<T>(mixing + from * chunk, rows, from, chunk), values(u, from), e + from * width,
@@ -113,11 +107,10 @@ struct DeltaHead {
     }
   }
 
-  // scale q and tril(q k^T).
+  // scale q and, up to its diagonal, q k^T.
   void score(Index first, Index m) {
     chunk::copy_rows(q, s.width, in.q.at(b, first, h), in.q.token, m, s.width, static_cast<T>(s.scale));
     chunk::product(keys(q, m), keys(k, m).transposed(), scores, chunk, Update::assign, rest);
-    chunk::keep_triangle(scores, chunk, m, chunk::Triangle::lower);
   }
 
   void absorb(Index m) {
@@ -131,7 +124,8 @@ struct DeltaHead {
       correct(first, m);
       score(first, m);
       T* rows = out.at(b, first, h);
-      chunk::product(square(scores, m), values(u, m), rows, out.token, Update::assign, rest);
+      chunk::triangle_product(chunk::Triangle::lower, square(scores, m), u, s.value_width, s.value_width, rows,
+                              out.token, Update::assign);
       chunk::product(keys(q, m), state_of(state), rows, out.token, Update::add, rest);
       if (last != nullptr || first + m < s.tokens) absorb(m);
     }

@@ -64,7 +64,8 @@ struct DeltaHeadBackward : DeltaHead<T> {
   // x: the transposed triangular system, last rows first.
   void solve_transposed(Index m) {
     const Index width = s.value_width;
-    chunk::product(square(scores, m).transposed(), values(go, m), x, width, Update::assign, rest);
+    chunk::triangle_product(chunk::Triangle::upper, square(scores, m).transposed(), go, width, width, x, width,
+                            Update::assign);
     chunk::product(keys(k, m), state_of(adjoint), x, width, Update::add, rest);
     for (Index from = (m - 1) / delta_block * delta_block; from >= 0; from -= delta_block) {
       const Index end = (std::min)(from + delta_block, m);
@@ -90,20 +91,21 @@ struct DeltaHeadBackward : DeltaHead<T> {
     }
     if (g.dv) chunk::copy_rows(g.dv.at(b, first, h), g.dv.token, y, width, m, width, T(1));
     chunk::product(values(go, m), values(u, m).transposed(), dscores, chunk, Update::assign, rest);
-    chunk::keep_triangle(dscores, chunk, m, chunk::Triangle::lower);
     if (g.dq) {
-      chunk::product(square(dscores, m), keys(k, m), rows, d, Update::assign, rest);
+      chunk::triangle_product(chunk::Triangle::lower, square(dscores, m), k, d, d, rows, d, Update::assign);
       chunk::product(values(go, m), state_of(state).transposed(), rows, d, Update::add, rest);
       chunk::copy_rows(g.dq.at(b, first, h), g.dq.token, rows, d, m, d, static_cast<T>(s.scale));
     }
     if (g.dk) {
       T* dk = g.dk.at(b, first, h);
       const Index stride = g.dk.token;
+      // Below its diagonal, the gradient of beta k k^T.
       chunk::product(values(negative_y, m), values(u, m).transposed(), mixing, chunk, Update::assign, rest);
-      chunk::keep_triangle(mixing, chunk, m, chunk::Triangle::strictly_lower);  // the gradient of beta k k^T
-      chunk::product(square(dscores, m).transposed(), keys(q, m), dk, stride, Update::assign, rest);
-      chunk::product(square(mixing, m), keys(k, m), dk, stride, Update::add, rest);
-      chunk::product(square(mixing, m).transposed(), keys(k, m), dk, stride, Update::add, rest);
+      const MatrixView<const T> of_keys = square(mixing, m);
+      chunk::triangle_product(chunk::Triangle::upper, square(dscores, m).transposed(), q, d, d, dk, stride,
+                              Update::assign);
+      chunk::triangle_product(chunk::Triangle::strictly_lower, of_keys, k, d, d, dk, stride, Update::add);
+      chunk::triangle_product(chunk::Triangle::strictly_upper, of_keys.transposed(), k, d, d, dk, stride, Update::add);
       chunk::product(values(u, m), state_of(adjoint).transposed(), dk, stride, Update::add, rest);
       chunk::product(values(negative_y, m), state_of(state).transposed(), dk, stride, Update::add, rest);
     }

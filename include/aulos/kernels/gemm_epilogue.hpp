@@ -1,7 +1,8 @@
 // What a product does with its sums before it stores them: fused bias, activation, gated residual, accumulation.
 //
 // An epilogue has row(i), which gives a function object f(sum, column, load) -> batch for row i: `sum` holds the
-// columns from `column` on, and load(p) reads as many elements from p as the batch has columns in use.
+// columns from `column` on, and load(p) reads as many elements from p as the batch has columns in use. It may have
+// finish(y, n), which is called for each stretch of a row that has been stored.
 #pragma once
 
 #include <concepts>
@@ -11,13 +12,6 @@
 
 namespace aulos::inline AULOS_ISA::kernels {
 
-struct Identity {
-  template <class V>
-  V operator()(V x) const noexcept {
-    return x;
-  }
-};
-
 // y = x W^T
 struct NoEpilogue {
   auto row(Index) const noexcept {
@@ -25,14 +19,17 @@ struct NoEpilogue {
   }
 };
 
-// y = activation(x W^T + bias); bias [n] or null.
-template <class T, class Activation = Identity>
+// y = activation(x W^T + bias); bias [n] and the activation (of n elements: ActivationRow::value) may be null.
+template <class T>
 struct BiasActivation {
   const T* bias = nullptr;
-  [[no_unique_address]] Activation activation{};
+  void (*activation)(const T* x, T* y, Index n) = nullptr;
 
   auto row(Index) const noexcept {
-    return [this](auto sum, Index column, auto load) { return activation(bias ? sum + load(bias + column) : sum); };
+    return [bias = bias](auto sum, Index column, auto load) { return bias ? sum + load(bias + column) : sum; };
+  }
+  void finish(T* y, Index n) const {
+    if (activation) activation(y, y, n);
   }
 };
 
@@ -112,6 +109,7 @@ void apply_epilogue(const Epilogue& epilogue, const T* tile, Index tile_stride, 
       const Index rest = cols - j;
       simd::store_partial(y + j, f(simd::load_partial(tile + j, rest), column + j, LoadTail<T>{rest}), rest);
     }
+    if constexpr (requires { epilogue.finish(y, cols); }) epilogue.finish(y, cols);
   }
 }
 

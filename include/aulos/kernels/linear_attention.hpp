@@ -12,7 +12,7 @@
 
 namespace aulos::inline AULOS_ISA::kernels {
 
-// Which keys a query sees: all of them, or those up to its own position.
+// Which keys a query sees: all of them, or those up to its own position (what comes later, NaN too, changes nothing).
 enum class LinearForm { full, causal };
 
 // By what the result is divided: nothing, or the sum of the scores plus eps.
@@ -73,10 +73,8 @@ struct LinearHead {
            2 * scratch_size<T>(chunk + 1) +
            chunk::product_scratch<T>({{chunk, chunk, d},
                                       {chunk, chunk, columns},
-                                      {chunk, columns, chunk},
                                       {chunk, columns, d},
                                       {columns, d, chunk},
-                                      {chunk, d, chunk},
                                       {chunk, d, columns}});
   }
 
@@ -167,15 +165,15 @@ struct LinearHead {
 
   // q k^T, not yet weighted: above the diagonal it is meaningless.
   void score(Index m) { chunk::product(q_rows(m), k_rows(m).transposed(), scores, chunk, Update::assign, rest); }
-  // Row i of `of` times g^(i - j), 0 above the diagonal.
+  // Row i of `of` times g^(i - j), up to the diagonal.
   void weigh(T* of, Index m) const {
-    for (Index i = 0; i < m && rising != nullptr; ++i) {
+    if (rising == nullptr) return;
+    for (Index i = 0; i < m; ++i) {
       T* row = of + i * chunk;
       const T* w = row_weights(i);
       simd::for_lanes<T>(i + 1,
                          [&](Index j, auto part) { part.store(row + j, part.load(row + j) * part.load(w + j)); });
     }
-    chunk::keep_triangle(of, chunk, m, chunk::Triangle::lower);
   }
 
   // sums_i = sum_j of weighted scores + q_i . z + eps
@@ -196,8 +194,8 @@ struct LinearHead {
     if (scores != nullptr) {
       score(m);
       weigh(scores, m);
-      chunk::product(score_rows(m), chunk::matrix<T>(v, m, s.value_width, columns), rows, out.token, Update::assign,
-                     rest);
+      chunk::triangle_product(chunk::Triangle::lower, score_rows(m), v, columns, s.value_width, rows, out.token,
+                              Update::assign);
     }
     const MatrixView<const T> queries = chunk::matrix<T>(q_decayed, m, s.width, s.width);
     chunk::product(queries, state_rows(state, s.value_width).transposed(), rows, out.token,

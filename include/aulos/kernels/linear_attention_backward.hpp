@@ -45,7 +45,7 @@ struct LinearHeadBackward : LinearHead<T> {
     return Head::bytes(s) + scratch_size<T>(columns * s.width) + scratch_size<T>(chunk * columns) +
            2 * scratch_size<T>(chunk * widest) + (causal ? scratch_size<T>(chunk * chunk) : 0) +
            2 * scratch_size<T>(chunk + 1) + scratch_size<T>(chunks(s) * columns * s.width) +
-           chunk::product_scratch<T>({{chunk, s.value_width, chunk}, {chunk, s.value_width, s.width}});
+           chunk::product_scratch<T>({{chunk, s.value_width, s.width}});
   }
 
   LinearHeadBackward(const LinearAttentionShape& shape, const LinearAttentionOperands<T>& operands,
@@ -148,22 +148,22 @@ struct LinearHeadBackward : LinearHead<T> {
     chunk::product(go_rows(m), Head::v_rows(m).transposed(), dscores, chunk, Update::assign, rest);
     weigh_both(m);
     if (g.dq || rising != nullptr) {
-      chunk::product(dscore_rows(m), Head::k_rows(m), part, d, Update::assign, rest);
+      chunk::triangle_product(chunk::Triangle::lower, dscore_rows(m), k, d, d, part, d, Update::assign);
       chunk::product(go_rows(m), Head::state_rows(state, columns), other, d, Update::assign, rest);
       const T *weight = rising == nullptr ? nullptr : rising + 1,
               *slope = rising == nullptr ? nullptr : rising_slope + 1;
       write_rows(g.dq, first, m, part, other, weight, slope, q, d, static_cast<T>(s.scale));
     }
     if (g.dk || rising != nullptr) {
-      chunk::product(dscore_rows(m).transposed(), Head::q_rows(m), part, d, Update::assign, rest);
+      chunk::triangle_product(chunk::Triangle::upper, dscore_rows(m).transposed(), q, d, d, part, d, Update::assign);
       chunk::product(Head::v_rows(m), Head::state_rows(adjoint, columns), other, d, Update::assign, rest);
       const T* slope = rising == nullptr ? nullptr : falling_slope + chunk - m + 1;
       write_rows(g.dk, first, m, part, other, Head::key_weights(m), slope, k, d, T(1));
     }
     if (g.dv) {
       const MatrixView<const T> keys = chunk::matrix<T>(k_decayed, m, d, d);
-      chunk::product(Head::score_rows(m).transposed(), chunk::matrix<T>(go, m, e, columns), part, e, Update::assign,
-                     rest);
+      chunk::triangle_product(chunk::Triangle::upper, Head::score_rows(m).transposed(), go, columns, e, part, e,
+                              Update::assign);
       chunk::product(keys, Head::state_rows(adjoint, e).transposed(), other, e, Update::assign, rest);
       write_rows(g.dv, first, m, part, other, nullptr, nullptr, nullptr, e, T(1));
     }

@@ -249,7 +249,7 @@ void layer_norm(Threads threads, const NormShape& shape, const NormOperands<T>& 
   detail::norm<T, detail::Centering::subtract_mean>(threads, shape, in, y);
 }
 
-// xhat = x / sqrt(mean(x^2) + eps); the rest as layer_norm.
+// xhat = x / sqrt(mean(x^2) + eps); the rest as layer_norm. torch.nn.functional.rms_norm.
 template <class T>
 void rms_norm(Threads threads, const NormShape& shape, const NormOperands<T>& in, Rows<T> y) {
   detail::norm<T, detail::Centering::none>(threads, shape, in, y);

@@ -23,7 +23,7 @@ V sign_of(V d) noexcept {
 
 // Each: the value, and its derivatives by x and by the target t, on batches and on plain numbers.
 
-// |x - t|, slope 0 at 0.
+// |x - t|, slope 0 at 0: torch.nn.functional.l1_loss.
 template <class T>
 struct AbsoluteError {
   template <class V>
@@ -62,7 +62,7 @@ struct HuberError {
   }
 };
 
-// t (log t - x) of a log-probability x and a probability t; 0 with slope 0 by t where t is 0.
+// t (log t - x) of a log-probability x and a probability t; 0 with slope 0 by t where t is 0: kl_div.
 template <class T>
 struct KlTerm {
   template <class V>
@@ -79,7 +79,7 @@ struct KlTerm {
   }
 };
 
-// log(1 + e^x) - x t, the cross entropy of the probability sigmoid(x) against t.
+// log(1 + e^x) - x t, the cross entropy of the probability sigmoid(x) against t: binary_cross_entropy_with_logits.
 template <class T>
 struct BinaryCrossEntropy {
   template <class V>

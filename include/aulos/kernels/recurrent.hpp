@@ -235,139 +235,142 @@ struct GruUnits {
   }
 };
 
-template <class T, class Units>
-[[gnu::noinline]] void recurrent_forward_piece(const RecurrentForward<T>& d, RecurrentShape s,
-                                               const std::int64_t* lengths, Index first, Index rows, Scratch& scratch) {
-  constexpr Index cols = gemm_cols<T>;
-  const Index blocks = panel_count<T>(s.hidden), width = Units::gates * s.hidden;
-  T* h = scratch.take<T>(rows * s.hidden);
-  T* c = Units::has_cell ? scratch.take<T>(rows * s.hidden) : nullptr;
-  T* strips = scratch.take<T>(packed_count<gemm_rows, T>(rows, s.hidden));
-  alignas(64) T tile[static_cast<std::size_t>(Units::gates)][static_cast<std::size_t>(gemm_rows * cols)];
-  const auto of_first = [&](const T* state) { return state == nullptr ? nullptr : state + first * s.hidden; };
-  copy_or_zero(h, of_first(d.h0), rows * s.hidden);
-  if (Units::has_cell) copy_or_zero(c, of_first(d.c0), rows * s.hidden);
-  Index longest = 0;
-  for (Index r = 0; r < rows; ++r) longest = (std::max)(longest, length_of(lengths, first + r, s.steps));
-  for (Index step = 0; step < longest; ++step) {
-    for (Index i = 0; i < rows; i += gemm_rows) {
-      pack_strip<gemm_rows>(h + i * s.hidden, s.hidden, 1, std::min<Index>(gemm_rows, rows - i), s.hidden,
-                            strips + i * s.hidden);
-    }
-    for (Index block = 0; block < blocks; ++block) {
-      const Index column = block * cols;
-      for (Index i = 0; i < rows; i += gemm_rows) {
-        const Index valid = std::min<Index>(gemm_rows, rows - i);
-        for (Index g = 0; g < Units::gates; ++g) {
-          multiply_strip<T, PanelType::same>(valid, s.hidden, strips + i * s.hidden,
-                                             d.panels + (g * blocks + block) * cols * s.hidden, tile[g]);
-        }
-        for (Index r = i; r < i + valid; ++r) {
-          const Index b = first + r, length = length_of(lengths, b, s.steps);
-          if (step >= length) continue;
-          const Index token = b * s.steps + token_at(step, length, d.reverse).now;
-          ForwardUnits<T> units{};
-          for (Index g = 0; g < Units::gates; ++g) units.product[g] = tile[g] + (r - i) * cols;
-          units.bias = d.bias == nullptr ? nullptr : d.bias + column;
-          units.gates = d.gates + token * width + column;
-          units.memory = d.memory == nullptr ? nullptr : d.memory + token * s.hidden + column;
-          units.h = h + r * s.hidden + column;
-          units.c = Units::has_cell ? c + r * s.hidden + column : nullptr;
-          units.y = d.y + token * d.ldy + column;
-          units.hidden = s.hidden;
-          units.count = (std::min)(cols, s.hidden - column);
-          Units::forward(units);
-        }
-      }
-    }
+// Sequences `first` .. `first` + `rows` - 1, which a piece walks together.
+struct RecurrentPiece {
+  RecurrentShape s;
+  const std::int64_t* lengths;
+  Index first, rows;
+
+  Index length(Index row) const noexcept { return length_of(lengths, first + row, s.steps); }
+  Index longest() const noexcept {
+    Index longest = 0;
+    for (Index row = 0; row < rows; ++row) longest = (std::max)(longest, length(row));
+    return longest;
   }
-  copy_or_zero(d.h_last + first * s.hidden, h, rows * s.hidden);
-  if (Units::has_cell) copy_or_zero(d.c_last + first * s.hidden, c, rows * s.hidden);
-  for (Index b = first; b < first + rows; ++b) {
-    for (Index t = length_of(lengths, b, s.steps); t < s.steps; ++t)
-      std::fill_n(d.y + (b * s.steps + t) * d.ldy, s.hidden, T(0));
+  // The piece's part of a state [B, H], or of none.
+  template <class T>
+  T* of(T* state) const noexcept {
+    return state == nullptr ? nullptr : state + first * s.hidden;
+  }
+};
+
+// The product of a step, x [rows, width] times all panels: f(row, column, product) for each sequence that has this
+// step and each tile of hidden units from `column` on, where product(gate) points at the row's part of the tile.
+template <Index gates, class T, class F>
+[[gnu::always_inline]] inline void for_each_product(const RecurrentPiece& p, Index step, const T* x, Index width,
+                                                    const T* panels, T* strips, const F& f) {
+  constexpr Index cols = gemm_cols<T>;
+  const Index blocks = panel_count<T>(p.s.hidden);
+  alignas(64) T tile[static_cast<std::size_t>(gates)][static_cast<std::size_t>(gemm_rows * cols)];
+  for (Index i = 0; i < p.rows; i += gemm_rows)
+    pack_strip<gemm_rows>(x + i * width, width, 1, std::min<Index>(gemm_rows, p.rows - i), width, strips + i * width);
+  for (Index block = 0; block < blocks; ++block) {
+    for (Index i = 0; i < p.rows; i += gemm_rows) {
+      const Index valid = std::min<Index>(gemm_rows, p.rows - i);
+      for (Index g = 0; g < gates; ++g)
+        multiply_strip<T, PanelType::same>(valid, width, strips + i * width,
+                                           panels + (g * blocks + block) * cols * width, tile[g]);
+      for (Index row = i; row < i + valid; ++row)
+        if (step < p.length(row)) f(row, block * cols, [&](Index g) { return tile[g] + (row - i) * cols; });
+    }
   }
 }
 
 template <class T, class Units>
-[[gnu::noinline]] void recurrent_backward_piece(const RecurrentBackward<T>& d, RecurrentShape s,
-                                                const std::int64_t* lengths, Index first, Index rows,
+[[gnu::noinline]] void recurrent_forward_piece(const RecurrentForward<T>& d, const RecurrentPiece& p,
+                                               Scratch& scratch) {
+  const Index hidden = p.s.hidden, steps = p.s.steps, width = Units::gates * hidden;
+  T* h = scratch.take<T>(p.rows * hidden);
+  T* c = Units::has_cell ? scratch.take<T>(p.rows * hidden) : nullptr;
+  T* strips = scratch.take<T>(packed_count<gemm_rows, T>(p.rows, hidden));
+  copy_or_zero(h, p.of(d.h0), p.rows * hidden);
+  if (Units::has_cell) copy_or_zero(c, p.of(d.c0), p.rows * hidden);
+  for (Index step = 0, longest = p.longest(); step < longest; ++step) {
+    for_each_product<Units::gates>(p, step, h, hidden, d.panels, strips, [&](Index row, Index column, auto product) {
+      const Index token = (p.first + row) * steps + token_at(step, p.length(row), d.reverse).now;
+      ForwardUnits<T> units{};
+      for (Index g = 0; g < Units::gates; ++g) units.product[g] = product(g);
+      units.bias = d.bias == nullptr ? nullptr : d.bias + column;
+      units.gates = d.gates + token * width + column;
+      units.memory = d.memory == nullptr ? nullptr : d.memory + token * hidden + column;
+      units.h = h + row * hidden + column;
+      units.c = Units::has_cell ? c + row * hidden + column : nullptr;
+      units.y = d.y + token * d.ldy + column;
+      units.hidden = hidden;
+      units.count = std::min<Index>(gemm_cols<T>, hidden - column);
+      Units::forward(units);
+    });
+  }
+  copy_or_zero(p.of(d.h_last), h, p.rows * hidden);
+  if (Units::has_cell) copy_or_zero(p.of(d.c_last), c, p.rows * hidden);
+  for (Index row = 0; row < p.rows; ++row) {
+    for (Index t = p.length(row); t < steps; ++t)
+      std::fill_n(d.y + ((p.first + row) * steps + t) * d.ldy, hidden, T(0));
+  }
+}
+
+template <class T, class Units>
+[[gnu::noinline]] void recurrent_backward_piece(const RecurrentBackward<T>& d, const RecurrentPiece& p,
                                                 Scratch& scratch) {
-  constexpr Index cols = gemm_cols<T>;
-  const Index blocks = panel_count<T>(s.hidden), width = Units::gates * s.hidden;
-  T* dh = scratch.take<T>(rows * s.hidden);
-  T* dc = Units::has_cell ? scratch.take<T>(rows * s.hidden) : nullptr;
-  T* source = scratch.take<T>(rows * width);
-  T* strips = scratch.take<T>(packed_count<gemm_rows, T>(rows, width));
-  alignas(64) T tile[static_cast<std::size_t>(gemm_rows * cols)];
-  const auto of_first = [&](const T* state) { return state == nullptr ? nullptr : state + first * s.hidden; };
-  copy_or_zero(dh, of_first(d.gh_last), rows * s.hidden);
-  if (Units::has_cell) copy_or_zero(dc, of_first(d.gc_last), rows * s.hidden);
-  std::fill_n(source, rows * width, T(0));
-  Index longest = 0;
-  for (Index r = 0; r < rows; ++r) longest = (std::max)(longest, length_of(lengths, first + r, s.steps));
-  for (Index step = longest - 1; step >= 0; --step) {
-    for (Index r = 0; r < rows; ++r) {
-      const Index b = first + r, length = length_of(lengths, b, s.steps);
-      if (step >= length) continue;
-      const RecurrentToken token = token_at(step, length, d.reverse);
-      const Index row = b * s.steps + token.now, before = b * s.steps + token.before;
+  const Index hidden = p.s.hidden, steps = p.s.steps, width = Units::gates * hidden;
+  T* dh = scratch.take<T>(p.rows * hidden);
+  T* dc = Units::has_cell ? scratch.take<T>(p.rows * hidden) : nullptr;
+  T* source = scratch.take<T>(p.rows * width);
+  T* strips = scratch.take<T>(packed_count<gemm_rows, T>(p.rows, width));
+  copy_or_zero(dh, p.of(d.gh_last), p.rows * hidden);
+  if (Units::has_cell) copy_or_zero(dc, p.of(d.gc_last), p.rows * hidden);
+  std::fill_n(source, p.rows * width, T(0));
+  for (Index step = p.longest() - 1; step >= 0; --step) {
+    for (Index r = 0; r < p.rows; ++r) {
+      const Index b = p.first + r;
+      if (step >= p.length(r)) continue;
+      const RecurrentToken token = token_at(step, p.length(r), d.reverse);
+      const Index row = b * steps + token.now, before = b * steps + token.before;
       const bool initial = token.before < 0;
-      const auto state0 = [&](const T* state) { return state == nullptr ? nullptr : state + b * s.hidden; };
+      const auto state0 = [&](const T* state) { return state == nullptr ? nullptr : state + b * hidden; };
       BackwardUnits<T> units{};
       units.gates = d.gates + row * width;
       units.hidden_gates = d.hidden_gates == nullptr ? nullptr : d.hidden_gates + row * width;
       units.packed_source = source + r * width;
-      units.memory = d.memory + row * s.hidden;
+      units.memory = d.memory + row * hidden;
       units.before_h = initial ? state0(d.h0) : d.y + before * d.ldy;
-      units.before_c = !Units::has_cell ? nullptr : initial ? state0(d.c0) : d.memory + before * s.hidden;
+      units.before_c = !Units::has_cell ? nullptr : initial ? state0(d.c0) : d.memory + before * hidden;
       units.gy = d.gy == nullptr ? nullptr : d.gy + row * d.ldgy;
-      units.dh = dh + r * s.hidden;
-      units.dc = Units::has_cell ? dc + r * s.hidden : nullptr;
-      units.hidden = s.hidden;
+      units.dh = dh + r * hidden;
+      units.dc = Units::has_cell ? dc + r * hidden : nullptr;
+      units.hidden = hidden;
       Units::backward(units);
-      if (d.previous != nullptr) copy_or_zero(d.previous + row * s.hidden, units.before_h, s.hidden);
+      if (d.previous != nullptr) copy_or_zero(d.previous + row * hidden, units.before_h, hidden);
     }
     if (step == 0 && d.gh0 == nullptr) break;
-    for (Index i = 0; i < rows; i += gemm_rows) {
-      pack_strip<gemm_rows>(source + i * width, width, 1, std::min<Index>(gemm_rows, rows - i), width,
-                            strips + i * width);
-    }
-    for (Index block = 0; block < blocks; ++block) {
-      const Index count = (std::min)(cols, s.hidden - block * cols);
-      for (Index i = 0; i < rows; i += gemm_rows) {
-        const Index valid = std::min<Index>(gemm_rows, rows - i);
-        multiply_strip<T, PanelType::same>(valid, width, strips + i * width, d.panels + block * cols * width, tile);
-        for (Index r = i; r < i + valid; ++r) {
-          if (step >= length_of(lengths, first + r, s.steps)) continue;
-          T* to = dh + r * s.hidden + block * cols;
-          const T* from = tile + (r - i) * cols;
-          simd::for_lanes<T>(count,
-                             [&](Index j, auto part) { part.store(to + j, part.load(to + j) + simd::load(from + j)); });
-        }
-      }
-    }
+    for_each_product<1>(p, step, source, width, d.panels, strips, [&](Index row, Index column, auto product) {
+      T* to = dh + row * hidden + column;
+      const T* from = product(0);
+      simd::for_lanes<T>(std::min<Index>(gemm_cols<T>, hidden - column),
+                         [&](Index j, auto part) { part.store(to + j, part.load(to + j) + simd::load(from + j)); });
+    });
   }
-  if (d.gh0 != nullptr) copy_or_zero(d.gh0 + first * s.hidden, dh, rows * s.hidden);
-  if (Units::has_cell && d.gc0 != nullptr) copy_or_zero(d.gc0 + first * s.hidden, dc, rows * s.hidden);
-  for (Index b = first; b < first + rows; ++b) {
-    for (Index t = length_of(lengths, b, s.steps); t < s.steps; ++t) {
-      const Index row = b * s.steps + t;
-      std::fill_n(d.gates + row * width, width, T(0));
-      if (d.hidden_gates != nullptr) std::fill_n(d.hidden_gates + row * width, width, T(0));
-      if (d.previous != nullptr) std::fill_n(d.previous + row * s.hidden, s.hidden, T(0));
+  if (d.gh0 != nullptr) copy_or_zero(p.of(d.gh0), dh, p.rows * hidden);
+  if (Units::has_cell && d.gc0 != nullptr) copy_or_zero(p.of(d.gc0), dc, p.rows * hidden);
+  for (Index row = 0; row < p.rows; ++row) {
+    for (Index t = p.length(row); t < steps; ++t) {
+      const Index token = (p.first + row) * steps + t;
+      std::fill_n(d.gates + token * width, width, T(0));
+      if (d.hidden_gates != nullptr) std::fill_n(d.hidden_gates + token * width, width, T(0));
+      if (d.previous != nullptr) std::fill_n(d.previous + token * hidden, hidden, T(0));
     }
   }
 }
 
-// Runs piece(direction, first sequence, sequences, scratch).
-template <class Piece>
-void for_recurrent_pieces(Threads threads, Index batch, Index directions, const Piece& piece) {
-  if (batch <= 0) return;
-  const RecurrentPieces pieces = recurrent_pieces(batch, directions, threads.count());
+// Runs f(direction, piece, scratch).
+template <class F>
+void for_recurrent_pieces(Threads threads, RecurrentShape s, const std::int64_t* lengths, Index directions,
+                          const F& f) {
+  if (s.batch <= 0) return;
+  const RecurrentPieces pieces = recurrent_pieces(s.batch, directions, threads.count());
   threads.run(directions * pieces.per_direction, [&](Index i, Scratch& scratch) {
     const Index first = i % pieces.per_direction * pieces.rows;
-    piece(i / pieces.per_direction, first, (std::min)(pieces.rows, batch - first), scratch);
+    f(i / pieces.per_direction, RecurrentPiece{s, lengths, first, (std::min)(pieces.rows, s.batch - first)}, scratch);
   });
 }
 
@@ -421,11 +424,11 @@ constexpr std::size_t recurrent_scratch(RecurrentCell cell, Index batch, Index h
 template <class T>
 void recurrent_forward(Threads threads, RecurrentCell cell, RecurrentShape s, const std::int64_t* lengths,
                        const RecurrentForward<T>* directions, Index count) {
-  detail::for_recurrent_pieces(threads, s.batch, count, [&](Index d, Index first, Index rows, Scratch& scratch) {
+  detail::for_recurrent_pieces(threads, s, lengths, count, [&](Index d, const auto& piece, Scratch& scratch) {
     if (cell == RecurrentCell::lstm)
-      detail::recurrent_forward_piece<T, detail::LstmUnits>(directions[d], s, lengths, first, rows, scratch);
+      detail::recurrent_forward_piece<T, detail::LstmUnits>(directions[d], piece, scratch);
     else
-      detail::recurrent_forward_piece<T, detail::GruUnits>(directions[d], s, lengths, first, rows, scratch);
+      detail::recurrent_forward_piece<T, detail::GruUnits>(directions[d], piece, scratch);
   });
 }
 
@@ -434,11 +437,11 @@ void recurrent_forward(Threads threads, RecurrentCell cell, RecurrentShape s, co
 template <class T>
 void recurrent_backward(Threads threads, RecurrentCell cell, RecurrentShape s, const std::int64_t* lengths,
                         const RecurrentBackward<T>* directions, Index count) {
-  detail::for_recurrent_pieces(threads, s.batch, count, [&](Index d, Index first, Index rows, Scratch& scratch) {
+  detail::for_recurrent_pieces(threads, s, lengths, count, [&](Index d, const auto& piece, Scratch& scratch) {
     if (cell == RecurrentCell::lstm)
-      detail::recurrent_backward_piece<T, detail::LstmUnits>(directions[d], s, lengths, first, rows, scratch);
+      detail::recurrent_backward_piece<T, detail::LstmUnits>(directions[d], piece, scratch);
     else
-      detail::recurrent_backward_piece<T, detail::GruUnits>(directions[d], s, lengths, first, rows, scratch);
+      detail::recurrent_backward_piece<T, detail::GruUnits>(directions[d], piece, scratch);
   });
 }
 

@@ -24,12 +24,23 @@ struct ModelLoadOptions {
   io::LoadOptions of_parameters() const { return {.prefix = prefix, .allow_unexpected = allow_unexpected}; }
 };
 
+// Refuses a configuration of more blocks than the file has tensors before anything is built by it: a few digits of a
+// hostile file would otherwise take all memory.
+template <class Config>
+const Config& fitting(const Config& config, const io::Checkpoint& checkpoint) {
+  const std::size_t tensors = checkpoint.tensors().size();
+  if (config.blocks() > static_cast<double>(tensors))
+    throw ConfigError(concat_text({checkpoint.path(), ": the configuration has ", static_cast<Index>(config.blocks()),
+                                   " blocks, more than the file's ", static_cast<Index>(tensors), " tensors"}));
+  return config;
+}
+
 // The configuration in the metadata, `config`, if there is one.
 template <class Config>
 std::optional<Config> config_in_metadata(const io::Checkpoint& checkpoint) {
   const auto found = checkpoint.metadata().find("config");
   if (found == checkpoint.metadata().end()) return {};
-  return Config::from_json(io::json::parse(found->second));
+  return fitting(Config::from_json(io::json::parse(found->second)), checkpoint);
 }
 
 // diffusers' names, or those of the file that the model was published in.

@@ -112,4 +112,29 @@ class FieldChecker {
   const char* model_;
 };
 
+// A configuration with a `name` and fields alone, from JSON: absent fields keep their defaults.
+template <class Config>
+Config config_of_fields(const io::json::Value& json) {
+  Config c;
+  Config::fields(c, FieldReader(Config::name, json));
+  return c.checked();
+}
+
+// The same as JSON.
+template <class Config>
+std::string json_of_fields(const Config& config) {
+  io::json::Writer json;
+  json.begin_object();
+  Config::fields(config, FieldWriter(json));
+  json.end_object();
+  return json.take();
+}
+
+// ConfigError unless `value` is a multiple of `divisor`, to which `of` gives its name: "num_heads = ", or nothing.
+inline void check_multiple(const char* model, const char* field, Index value, const char* of, Index divisor) {
+  if (value % divisor != 0)
+    throw ConfigError(std::string(model) + ": " + field + " is " + std::to_string(value) + ", expected a multiple of " +
+                      of + std::to_string(divisor));
+}
+
 }  // namespace aulos::inline AULOS_ISA::models

@@ -21,6 +21,8 @@ enum class DiTConditioning {
 };
 
 struct DiTConfig {
+  static constexpr const char* name = "dit";
+
   Index input_size = 32;  // height and width of the latent
   Index patch_size = 2;
   Index in_channels = 4;
@@ -58,15 +60,10 @@ struct DiTConfig {
 
   // Itself, or ConfigError naming the field that can't be.
   const DiTConfig& checked() const {
-    fields(*this, FieldChecker("dit"));
-    const auto multiple = [](const char* field, Index value, const char* of, Index divisor) {
-      if (value % divisor != 0)
-        throw ConfigError(std::string("dit: ") + field + " is " + std::to_string(value) + ", expected a multiple of " +
-                          of + std::to_string(divisor));
-    };
-    multiple("input_size", input_size, "patch_size = ", patch_size);
-    multiple("hidden_size", hidden_size, "num_heads = ", num_heads);
-    multiple("hidden_size", hidden_size, "", 4);  // the table of positions
+    fields(*this, FieldChecker(name));
+    check_multiple(name, "input_size", input_size, "patch_size = ", patch_size);
+    check_multiple(name, "hidden_size", hidden_size, "num_heads = ", num_heads);
+    check_multiple(name, "hidden_size", hidden_size, "", 4);  // the table of positions
     if (!(mlp_ratio > 0) || mlp_hidden() < 1)
       throw ConfigError("dit: mlp_ratio is " + std::to_string(mlp_ratio) + ", expected at least one hidden channel");
     if (!(class_dropout_prob >= 0 && class_dropout_prob <= 1))
@@ -75,18 +72,10 @@ struct DiTConfig {
   }
 
   // From JSON with the official names. Absent fields keep the official defaults.
-  static DiTConfig from_json(const io::json::Value& json) {
-    DiTConfig c;
-    fields(c, FieldReader("dit", json));
-    return c.checked();
-  }
-  std::string to_json() const {
-    io::json::Writer json;
-    json.begin_object();
-    fields(*this, FieldWriter(json));
-    json.end_object();
-    return json.take();
-  }
+  static DiTConfig from_json(const io::json::Value& json) { return config_of_fields<DiTConfig>(json); }
+  std::string to_json() const { return json_of_fields(*this); }
+  // Blocks of a model, each of which has tensors of its own.
+  double blocks() const noexcept { return static_cast<double>(depth); }
 
   bool operator==(const DiTConfig&) const = default;
 

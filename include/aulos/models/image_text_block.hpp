@@ -32,8 +32,10 @@ struct ImageTextBlock {
   nn::Linear<T> norm1, norm1_context;  // modulation rows
 
   ImageTextBlock() = default;
-  ImageTextBlock(Index width, const attention::SeparateQkv<T>& qkv, TextStream text_stream)
+  ImageTextBlock(Index width, const attention::SeparateQkv<T>& qkv, TextStream text_stream,
+                 const Coupling& coupling = {})
       : norm1(width, 6 * width), norm1_context(width, (text_stream == TextStream::updated ? 6 : 2) * width) {
+    block.coupling = coupling;
     for (auto& side : block.sides) {
       side.norm1 = side.norm2 = nn::LayerNorm<T>(width, 1e-6, nn::Affine::no);
       side.qkv = qkv;
@@ -76,6 +78,7 @@ struct ImageTextBlock {
     v("attn.norm_added_k", tx.qkv.norm_k);
     v("attn.to_out.0", im.to_out);
     v("attn.to_add_out", tx.to_out);
+    v("attn", block.coupling);
     v("ff.net.0.proj", im.ff.fc1);
     v("ff.net.2", im.ff.fc2);
     v("ff_context.net.0.proj", tx.ff.fc1);

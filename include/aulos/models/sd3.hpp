@@ -11,6 +11,7 @@
 
 #include "aulos/attention/multi_head_attention.hpp"
 #include "aulos/conditioning/ada_layer_norm.hpp"
+#include "aulos/conditioning/ada_layer_norm_zero_dual.hpp"
 #include "aulos/conditioning/embeddings.hpp"
 #include "aulos/core/config.hpp"
 #include "aulos/core/context.hpp"
@@ -52,12 +53,11 @@ struct SD3Block {
   // c [B, D]: the conditioning vector after its SiLU.
   Streams operator()(Streams x, const Tensor<T, 2>& c) const {
     if (!attn2) return joint(std::move(x), c);
-    const auto row = conditioning::modulation_rows<9>(joint.norm1, c);
-    const typename Joint::Modulations m{
-        conditioning::StreamModulation<T>{{row[0], row[1], row[2]}, {row[3], row[4], row[5]}}, joint.text_rows(c)};
-    const Tensor<T, 3> h = joint.block.sides[Joint::image].norm1.modulated(x[Joint::image], row[6], row[7]);
+    const auto [stream, second] = conditioning::dual_modulation(conditioning::modulation_rows<9>(joint.norm1, c));
+    const typename Joint::Modulations m{stream, joint.text_rows(c)};
+    const Tensor<T, 3> h = joint.block.sides[Joint::image].norm1.modulated(x[Joint::image], second.shift, second.scale);
     x = joint.block.attend(std::move(x), m);
-    x[Joint::image] = attn2->add_to(h, row[8], std::move(x[Joint::image]));
+    x[Joint::image] = attn2->add_to(h, second.gate, std::move(x[Joint::image]));
     return joint.block.feed_forward(std::move(x), m);
   }
 

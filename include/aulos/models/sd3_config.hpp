@@ -79,6 +79,9 @@ struct SD3Config {
     return c.checked();
   }
 
+  // Blocks of a model, each of which has tensors of its own.
+  double blocks() const noexcept { return static_cast<double>(num_layers); }
+
   std::string to_json() const {
     io::json::Writer json;
     json.begin_object();

@@ -44,15 +44,6 @@ namespace detail {
 inline constexpr Spelling<SeparatorNorm> separator_norms[] = {
     {SeparatorNorm::ln, "ln"}, {SeparatorNorm::gln, "gln"}, {SeparatorNorm::cln, "cln"}};
 
-template <class Config>
-std::string json_of_fields(const Config& config) {
-  io::json::Writer json;
-  json.begin_object();
-  Config::fields(config, FieldWriter(json));
-  json.end_object();
-  return json.take();
-}
-
 }  // namespace detail
 
 struct SepFormerConfig {
@@ -113,21 +104,19 @@ struct SepFormerConfig {
     if (encoder_kernel_size < 2) fail("encoder_kernel_size is 1, expected >= 2 (the stride is half of it)");
     if (encoder_in_nchannels != 1)
       fail("encoder_in_nchannels is " + std::to_string(encoder_in_nchannels) + ", expected 1");
-    for (const auto* path : {&intra, &inter}) {
-      if (encoder_out_nchannels % path->heads != 0)
-        fail("encoder_out_nchannels is " + std::to_string(encoder_out_nchannels) + ", expected a multiple of " +
-             (path == &intra ? "intra_nhead = " : "inter_nhead = ") + std::to_string(path->heads));
-    }
+    check_multiple(name, "encoder_out_nchannels", encoder_out_nchannels, "intra_nhead = ", intra.heads);
+    check_multiple(name, "encoder_out_nchannels", encoder_out_nchannels, "inter_nhead = ", inter.heads);
     return *this;
   }
 
   // From JSON with the names of SepformerWrapper's arguments. Absent fields keep the published values.
-  static SepFormerConfig from_json(const io::json::Value& json) {
-    SepFormerConfig c;
-    fields(c, FieldReader(name, json));
-    return c.checked();
+  static SepFormerConfig from_json(const io::json::Value& json) { return config_of_fields<SepFormerConfig>(json); }
+  std::string to_json() const { return json_of_fields(*this); }
+  // Blocks of a model, each of which has tensors of its own.
+  double blocks() const noexcept {
+    return static_cast<double>(masknet_numlayers) *
+           (static_cast<double>(intra.layers) + static_cast<double>(inter.layers));
   }
-  std::string to_json() const { return detail::json_of_fields(*this); }
 
   // Published: WSJ0-2mix, WHAM!, WHAMR!, Libri2Mix 25,679,361 parameters; WSJ0-3mix, Libri3Mix 25,745,153; enhancement
   // is the same with one speaker.
@@ -180,12 +169,10 @@ struct DprnnConfig {
     if (kernel_size < 2) throw ConfigError("dprnn: kernel_size is 1, expected >= 2 (the stride is half of it)");
     return *this;
   }
-  static DprnnConfig from_json(const io::json::Value& json) {
-    DprnnConfig c;
-    fields(c, FieldReader(name, json));
-    return c.checked();
-  }
-  std::string to_json() const { return detail::json_of_fields(*this); }
+  static DprnnConfig from_json(const io::json::Value& json) { return config_of_fields<DprnnConfig>(json); }
+  std::string to_json() const { return json_of_fields(*this); }
+  // Blocks of a model, each of which has tensors of its own.
+  double blocks() const noexcept { return static_cast<double>(num_layers) * static_cast<double>(rnn_layers); }
 
   // The recipe for WSJ0-2mix with LSTMs: 14,617,089 parameters.
   static DprnnConfig two_speakers() { return {}; }

@@ -130,6 +130,7 @@ struct SeparatorLayer {
     v("self_att.att.in_proj_weight", side.qkv.qkv.weight);
     v("self_att.att.in_proj_bias", side.qkv.qkv.bias);
     v("self_att.att.out_proj", side.to_out);
+    v("self_att.att", block.coupling);
     v("pos_ffn.ffn.0", side.ff.fc1);
     v("pos_ffn.ffn.3", side.ff.fc2);
     v("norm1", side.norm1);

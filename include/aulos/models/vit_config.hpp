@@ -17,6 +17,8 @@ namespace aulos::inline AULOS_ISA::models {
 enum class GlobalPool { token, avg };
 
 struct ViTConfig {
+  static constexpr const char* name = "vit";
+
   Index img_size = 224;
   Index patch_size = 16;
   Index in_chans = 3;
@@ -64,14 +66,10 @@ struct ViTConfig {
   const ViTConfig& checked() const {
     ViTConfig counts = *this;
     if (counts.num_classes == 0) counts.num_classes = 1;
-    fields(counts, FieldChecker("vit"));
+    fields(counts, FieldChecker(name));
+    check_multiple(name, "img_size", img_size, "patch_size = ", patch_size);
+    check_multiple(name, "embed_dim", embed_dim, "num_heads = ", num_heads);
     const auto fail = [](const std::string& text) { throw ConfigError("vit: " + text); };
-    if (img_size % patch_size != 0)
-      fail("img_size is " + std::to_string(img_size) +
-           ", expected a multiple of patch_size = " + std::to_string(patch_size));
-    if (embed_dim % num_heads != 0)
-      fail("embed_dim is " + std::to_string(embed_dim) +
-           ", expected a multiple of num_heads = " + std::to_string(num_heads));
     if (!(mlp_ratio > 0) || mlp_hidden() < 1)
       fail("mlp_ratio is " + std::to_string(mlp_ratio) + ", expected at least one hidden channel");
     if (!(eps > 0)) fail("eps is " + std::to_string(eps) + ", expected > 0");
@@ -84,18 +82,10 @@ struct ViTConfig {
   }
 
   // From JSON with timm's names. Absent fields keep timm's defaults.
-  static ViTConfig from_json(const io::json::Value& json) {
-    ViTConfig c;
-    fields(c, FieldReader("vit", json));
-    return c.checked();
-  }
-  std::string to_json() const {
-    io::json::Writer json;
-    json.begin_object();
-    fields(*this, FieldWriter(json));
-    json.end_object();
-    return json.take();
-  }
+  static ViTConfig from_json(const io::json::Value& json) { return config_of_fields<ViTConfig>(json); }
+  std::string to_json() const { return json_of_fields(*this); }
+  // Blocks of a model, each of which has tensors of its own.
+  double blocks() const noexcept { return static_cast<double>(depth); }
 
   bool operator==(const ViTConfig&) const = default;
 

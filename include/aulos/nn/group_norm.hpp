@@ -17,7 +17,7 @@ template <Real T>
 struct GroupNorm {
   using value_type = T;
 
-  Parameter<T, 1> weight, bias;  // absent without affine
+  Parameter<T, 1> weight, bias;  // [C], absent without affine
   Index groups = 1;
   double eps = 1e-5;
 

@@ -41,33 +41,42 @@ void read_stored(const io::Checkpoint& checkpoint, const io::TensorInfo& info, c
 
 }  // namespace detail
 
+// Which stored tensor each parameter of a module comes from, put together parameter by parameter.
+struct LoadPlan {
+  std::vector<StoredAs> places;          // of each parameter
+  std::vector<io::WantedTensor> wanted;  // each stored tensor once
+  std::vector<std::size_t> wanted_at;    // of each parameter
+
+  void add(StoredAs place, std::vector<Index> shape, Role role) {
+    std::size_t at = wanted.size();
+    if (place.parts > 1) {
+      at = 0;
+      while (at < wanted.size() && wanted[at].name != place.name) ++at;
+    }
+    wanted_at.push_back(at);
+    if (at == wanted.size()) {
+      if (place.parts > 1) shape[0] = shape[0] / static_cast<Index>(place.take.size()) * place.parts;
+      wanted.push_back(
+          {place.name, std::move(shape), role == Role::parameter ? io::Presence::required : io::Presence::optional});
+    }
+    places.push_back(std::move(place));
+  }
+};
+
 // Loads every parameter of `module` by its official name, or from where stored_as(name) says that another layout keeps
 // it. All or nothing: when names are missing or unexpected, or shapes or dtypes do not fit, a CheckpointError lists
 // them all and the module is as before. A derived buffer that the checkpoint lacks stays without values.
 template <Module M, class Rename>
 void load_parameters(M& module, const io::Checkpoint& checkpoint, const io::LoadOptions& options,
                      const Rename& stored_as) {
-  std::vector<StoredAs> places;
-  std::vector<io::WantedTensor> wanted;  // each stored tensor once
-  std::vector<std::size_t> wanted_at;
-  for_each_parameter(module, [&](const auto& p) {
-    places.push_back(stored_as(p.name));
-    const StoredAs& place = places.back();
-    std::size_t at = 0;
-    while (at < wanted.size() && (place.parts == 1 || wanted[at].name != place.name)) ++at;
-    if (place.parts == 1) at = wanted.size();
-    wanted_at.push_back(at);
-    if (at < wanted.size()) return;
-    std::vector<Index> shape = p.shape;
-    if (place.parts > 1) shape[0] = shape[0] / static_cast<Index>(place.take.size()) * place.parts;
-    wanted.push_back({place.name, shape, p.role == Role::parameter ? io::Presence::required : io::Presence::optional});
-  });
-  const std::vector<const io::TensorInfo*> found = io::match(wanted, checkpoint, options);
+  LoadPlan plan;
+  for_each_parameter(module, [&](const auto& p) { plan.add(stored_as(p.name), p.shape, p.role); });
+  const std::vector<const io::TensorInfo*> found = io::match(plan.wanted, checkpoint, options);
   M loaded = module;  // filled beside the module: a read error leaves it alone
   std::size_t i = 0;
   for_each_parameter(loaded, [&](const auto& p) {
-    if (const io::TensorInfo* info = found[wanted_at[i]])
-      detail::read_stored(checkpoint, *info, places[i], p.data(), p.count());
+    if (const io::TensorInfo* info = found[plan.wanted_at[i]])
+      detail::read_stored(checkpoint, *info, plan.places[i], p.data(), p.count());
     ++i;
   });
   module = std::move(loaded);

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "aulos/core/config.hpp"
+#include "aulos/core/function_ref.hpp"
 #include "aulos/core/parameter.hpp"
 #include "aulos/ops/weight.hpp"
 
@@ -155,6 +156,9 @@ ParameterRef<T> reference(const ParameterName::Level& level, Parameter<T, Rank>&
   return ref;
 }
 
+template <Real T>
+using Callback = FunctionRef<void(const ParameterRef<T>&)>;
+
 // The visitor that modules call: v("name", member). Lists count their elements, absent members are passed over.
 template <class F>
 class Walker {
@@ -213,8 +217,14 @@ concept Module = std::copyable<M> && requires(M& m, detail::AnyVisitor& v) {
 template <Module M, class F>
 void for_each_parameter(M& module, F&& f, std::string_view prefix = {}) {
   const ParameterName::Level root{nullptr, prefix};
-  detail::Walker<std::remove_reference_t<F>> walker(f, &root);
-  module.visit(walker);
+  if constexpr (requires { typename M::value_type; }) {  // behind a pointer: the walk is compiled once for every f
+    detail::Callback<typename M::value_type> call(f);
+    detail::Walker walker(call, &root);
+    module.visit(walker);
+  } else {
+    detail::Walker walker(f, &root);
+    module.visit(walker);
+  }
 }
 // The same for a const module: f must not write.
 template <Module M, class F>

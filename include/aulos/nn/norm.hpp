@@ -19,7 +19,7 @@ template <Real T>
 struct LayerNorm {
   using value_type = T;
 
-  Parameter<T, 1> weight, bias;  // absent without affine
+  Parameter<T, 1> weight, bias;  // [C], absent without affine
   double eps = 1e-5;
 
   LayerNorm() = default;
@@ -50,7 +50,7 @@ template <Real T>
 struct RmsNorm {
   using value_type = T;
 
-  Parameter<T, 1> weight;  // absent without affine
+  Parameter<T, 1> weight;  // [C], absent without affine
   double eps = 1e-6;
 
   RmsNorm() = default;

@@ -72,15 +72,16 @@ struct Recurrent {
   RecurrentResult<T> run(const Tensor<T, 3>& x, const State& initial = {},
                          const Tensor<std::int64_t, 1>& lengths = {}) const {
     RecurrentResult<T> result{x, {}};
-    std::vector<AnyTensor<T>> h, c;  // several layers only
+    State last;
+    const auto append = [](Tensor<T, 3>& all, const Tensor<T, 3>& of_layer) {  // two at a time: needs no list
+      all = all.empty() || of_layer.empty() ? of_layer : concat(std::array{all, of_layer}, 0);
+    };
     for (std::size_t layer = 0; layer < layers.size(); ++layer) {
       result = run_layer(layer, result.y, initial, lengths);
-      if (layers.size() == 1) return result;
-      h.push_back(result.state.h.any());
-      if (cell == RecurrentCell::lstm) c.push_back(result.state.c.any());
+      append(last.h, result.state.h);
+      append(last.c, result.state.c);
     }
-    if (!h.empty()) result.state.h = Tensor<T, 3>(any::concat(std::span<const AnyTensor<T>>(h), 0));
-    if (!c.empty()) result.state.c = Tensor<T, 3>(any::concat(std::span<const AnyTensor<T>>(c), 0));
+    result.state = std::move(last);
     return result;
   }
 

@@ -26,7 +26,7 @@ enum class Activation {
   rsqrt
 };
 
-// Calls f with the function object of an activation: one branch per op, none per element.
+// Calls f with the function object of an activation.
 template <class F>
 void with_activation(Activation activation, F&& f) {
   switch (activation) {
@@ -68,6 +68,14 @@ inline const char* name_of(Activation activation) noexcept {
 
 namespace any {
 
+// The activation behind pointers: op code is compiled once for all of them.
+template <Real T>
+kernels::ActivationRow<T> activation_row(Activation activation) {
+  kernels::ActivationRow<T> row{};
+  with_activation(activation, [&](auto f) { row = kernels::activation_row<T, decltype(f)>(); });
+  return row;
+}
+
 // All elements of a dense tensor as one row.
 template <Real T>
 kernels::Rows<const T> one_row(const AnyTensor<T>& x) {
@@ -95,9 +103,8 @@ AnyTensor<T> apply(AnyTensor<T>&& x, Activation activation) {
     }
   }
   op.run(cost_per_element<T>(y.count(), 10, 2), [&](Threads threads) {
-    with_activation(activation, [&](auto f) {
-      kernels::activate<T>(threads, 1, y.count(), one_row(from.empty() ? y : from), one_row_out(y), f);
-    });
+    kernels::activate<T>(threads, 1, y.count(), one_row(from.empty() ? y : from), one_row_out(y),
+                         activation_row<T>(activation));
   });
   if (op.recording()) {
     op.record(y, [from, gx, activation](GradTape& tape, AnyTensor<T> gy) {
@@ -106,9 +113,8 @@ AnyTensor<T> apply(AnyTensor<T>&& x, Activation activation) {
       gy = {};
       AnyTensor<T> dx = back.like(g);
       back.run(cost_per_element<T>(g.count(), 20, 3), [&](Threads threads) {
-        with_activation(activation, [&](auto f) {
-          kernels::activate_backward<T>(threads, 1, g.count(), one_row(from), one_row(g), one_row_out(dx), f);
-        });
+        kernels::activate_backward<T>(threads, 1, g.count(), one_row(from), one_row(g), one_row_out(dx),
+                                      activation_row<T>(activation));
       });
       tape.give(gx, std::move(dx));
     });

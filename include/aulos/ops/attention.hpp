@@ -16,15 +16,20 @@
 
 namespace aulos::inline AULOS_ISA {
 
-// Queries, keys and values of one side: q [B, Nq, H, D], k [B, Nk, G, D], v [B, Nk, G, E]. H is a multiple of G; query
-// head h reads group h / (H / G). A side without q gives keys and values only, one without k and v queries only.
+// Queries, keys and values of one side: q [B, Nq, H, D], k [B, Nk, G, D], v [B, Nk, G', E]. H is a multiple of G and of
+// G'; query head h reads the keys h / (H / G) and the values h / (H / G'). A side without q gives keys and values only,
+// one without k and v queries only.
 template <Real T>
 struct QueryKeyValue {
   Tensor<T, 4> q, k, v;
 };
 
+// Whether values are as many heads as keys (G' is G), or any number that divides the query heads.
+enum class ValueHeads { as_keys, own };
+
 struct AttentionOptions {
-  std::optional<double> scale;  // of q k^T; absent: 1 / sqrt(D)
+  std::optional<double> scale{};  // of q k^T; absent: 1 / sqrt(D)
+  ValueHeads value_heads = ValueHeads::as_keys;
 };
 
 // out [B, Nq, H, E], lse [B, H, Nq]: the log of the softmax's denominator, -inf for a query that sees no key.
@@ -131,8 +136,9 @@ kernels::AttentionShape attention_shape(const Op& op, std::span<const Side<T>> s
       same(side.k, *k, "k", 0, "B");
       same(side.k, *k, "k", 2, "G");
       same(side.k, *k, "k", 3, "D");
+      same(side.v, *v, "v", 2, "G");
       same(side.v, *v, "v", 3, "E");
-      for (int axis = 0; axis < 3; ++axis) {
+      for (int axis = 0; axis < (options.value_heads == ValueHeads::own ? 2 : 3); ++axis) {
         op.require(side.v.extent(axis) == side.k.extent(axis), [&] {
           const char* letter[] = {"B", "Nk", "G"};
           return concat_text({"k ", side.k.dims(), " and v ", side.v.dims(), " differ in ", letter[axis], " (",
@@ -152,13 +158,15 @@ kernels::AttentionShape attention_shape(const Op& op, std::span<const Side<T>> s
   differ(0, "B");
   differ(3, "D");
   const Index heads = q->extent(2);
-  const Index groups = k->extent(2);
-  op.require(groups == 0 ? heads == 0 : heads % groups == 0, [&] {
-    return concat_text(
-        {"q ", q->dims(), " has ", heads, " heads, not a multiple of the ", groups, " of k ", k->dims()});
-  });
+  for (const auto* x : {k, v}) {
+    const Index groups = x->extent(2);
+    op.require(groups == 0 ? heads == 0 : heads % groups == 0, [&] {
+      return concat_text({"q ", q->dims(), " has ", heads, " heads, not a multiple of the ", groups, " of ",
+                          x == k ? "k " : "v ", x->dims()});
+    });
+  }
   const double scale = options.scale.value_or(1 / std::sqrt(static_cast<double>(q->extent(3))));
-  return {q->extent(0), heads, groups, q->extent(3), v->extent(3), scale};
+  return {q->extent(0), heads, k->extent(2), q->extent(3), v->extent(3), scale, v->extent(2)};
 }
 
 template <Real T, class Mask, class Score>
@@ -181,7 +189,8 @@ struct JointAttention {
   }
   double bytes() const {
     const double query_side = static_cast<double>(queries() * shape.heads * (shape.width + shape.value_width));
-    const double key_side = static_cast<double>(keys() * shape.groups * (shape.width + shape.value_width));
+    const double key_side =
+        static_cast<double>(keys() * (shape.groups * shape.width + shape.value_groups * shape.value_width));
     return static_cast<double>(sizeof(T)) * static_cast<double>(shape.batch) * (query_side + key_side);
   }
 
@@ -358,7 +367,7 @@ AttentionResult<T> attention_with_lse(const Tensor<T, 4>& q, const Arg<Tensor<T,
   return {Tensor<T, 4>(std::move(run.out[0])), Tensor<T, 3>(std::move(run.lse[0]))};
 }
 
-// softmax(scale q k^T + ...) v: q [B, Nq, H, D], k [B, Nk, G, D], v [B, Nk, G, E] -> [B, Nq, H, E]. A query that sees
+// softmax(scale q k^T + ...) v: q [B, Nq, H, D], k [B, Nk, G, D], v [B, Nk, G', E] -> [B, Nq, H, E]. A query that sees
 // no key gives 0. torch.nn.functional.scaled_dot_product_attention, with heads behind tokens.
 template <Real T, class Mask = kernels::NoMask, class Score = kernels::NoScore>
 Tensor<T, 4> scaled_dot_product_attention(const Tensor<T, 4>& q, const Arg<Tensor<T, 4>>& k, const Arg<Tensor<T, 4>>& v,

@@ -17,23 +17,6 @@ namespace aulos::inline AULOS_ISA {
 
 namespace any {
 
-// An activation behind a pointer: the product kernel is compiled once for all of them.
-template <Real T>
-struct ActivationFunction {
-  simd::Batch<T> (*function)(simd::Batch<T>);
-  simd::Batch<T> operator()(simd::Batch<T> x) const noexcept { return function(x); }
-};
-
-template <Real T>
-ActivationFunction<T> activation_function(Activation activation) {
-  ActivationFunction<T> chosen{};
-  with_activation(activation, [&](auto f) {
-    using F = decltype(f);
-    chosen.function = [](simd::Batch<T> x) { return F{}(x); };
-  });
-  return chosen;
-}
-
 template <Real T>
 const T* data_of(const AnyTensor<T>& x) {
   return x.empty() ? nullptr : x.data();
@@ -106,15 +89,10 @@ AnyTensor<T> linear(const AnyTensor<T>& x, const Weight<T>& w, const AnyTensor<T
   const Index m = x.rows();
   AnyTensor<T> y = op.empty<T>(x.dims().with_last(w.out()));
   op.run(linear_cost(m, w), [&](Threads threads) {
-    const auto run = [&](auto function) {
-      const kernels::BiasActivation<T, decltype(function)> epilogue{data_of(bias), function};
-      kernels::gemm<T>(threads, in.tensor.data(), in.stride, w.view(), epilogue, y.mutable_data(), w.out(),
-                       {m, w.out(), w.in()});
-    };
-    if (separate || activation == Activation::identity)
-      run(kernels::Identity{});
-    else
-      run(activation_function<T>(activation));
+    kernels::BiasActivation<T> epilogue{data_of(bias)};
+    if (!separate && activation != Activation::identity) epilogue.activation = activation_row<T>(activation).value;
+    kernels::gemm<T>(threads, in.tensor.data(), in.stride, w.view(), epilogue, y.mutable_data(), w.out(),
+                     {m, w.out(), w.in()});
   });
   if (op.recording()) {
     op.require(!w.packed(), [] { return "a packed weight has no gradient; call unpack() before training"; });

@@ -53,13 +53,15 @@ T* data_or_null(const AnyTensor<T>& x) {
 }  // namespace any
 
 // Every op is written on it:
-//     template <Real T> AnyTensor<T> silu(AnyTensor<T> x) {
+//     template <Real T> AnyTensor<T> silu(const AnyTensor<T>& x) {
 //       Op op("silu", arg("x", x));
 //       ... check shapes with op.require ...
-//       AnyTensor<T> y = op.recording() ? op.like(x) : op.reuse(std::move(x));
-//       op.run({.flops = .., .bytes = ..}, [&](Threads threads) { kernels::silu(threads, ...); });
-//       if (op.recording()) op.record(y, [x, gx = op.ghost(x)](GradTape& tape, AnyTensor<T> gy) { tape.give(gx, ..);
-//       }); return op.result(std::move(y));
+//       const AnyTensor<T> from = op.dense(x);
+//       AnyTensor<T> y = op.like(x);
+//       op.run({.flops = .., .bytes = ..}, [&](Threads threads) { kernels::silu(threads, from.data(), ...); });
+//       if (op.recording())
+//         op.record(y, [from, gx = op.ghost(x)](GradTape& tape, AnyTensor<T> gy) { tape.give(gx, ..); });
+//       return op.result(std::move(y));
 //     }
 class Op {
  public:
@@ -193,7 +195,9 @@ class Op {
 
   [[gnu::noinline]] void begin() const {
     if (context_ == nullptr) [[unlikely]]
-      throw Error(std::string(name_) + ": no argument belongs to a Context (or its Context is gone)");
+      throw Error(std::string(name_) +
+                  ": no argument belongs to a Context (or its Context is gone); where all are parameters, write "
+                  "p.tensor(context), or p.tensor(x) for the Context of x");
   }
 
   template <class T>

@@ -173,23 +173,23 @@ Tensor<T, 4> avg_pool2d(const Tensor<T, 4>& x, const AvgPoolOptions<2>& options)
   return Tensor<T, 4>(any::avg_pool(x.any(), any::PoolWindows::of(options, options.kernel), options.divisor));
 }
 
-// Maxima of windows. torch.nn.functional.max_pool1d.
+// Maxima of windows. [B, C, L] -> [B, C, L']. torch.nn.functional.max_pool1d.
 template <Real T>
 Tensor<T, 3> max_pool1d(const Tensor<T, 3>& x, const MaxPoolOptions<1>& options) {
   return Tensor<T, 3>(any::max_pool(x.any(), any::PoolWindows::of(options, options.kernel)));
 }
-// torch.nn.functional.max_pool2d.
+// [B, C, H, W] -> [B, C, H', W']. torch.nn.functional.max_pool2d.
 template <Real T>
 Tensor<T, 4> max_pool2d(const Tensor<T, 4>& x, const MaxPoolOptions<2>& options) {
   return Tensor<T, 4>(any::max_pool(x.any(), any::PoolWindows::of(options, options.kernel)));
 }
 
-// Means over `size` parts of the axis. torch.nn.functional.adaptive_avg_pool1d.
+// Means over `size` parts of the axis. [B, C, L] -> [B, C, size]. torch.nn.functional.adaptive_avg_pool1d.
 template <Real T>
 Tensor<T, 3> adaptive_avg_pool1d(const Tensor<T, 3>& x, Index size) {
   return Tensor<T, 3>(any::adaptive_avg_pool(x.any(), 1, size));
 }
-// torch.nn.functional.adaptive_avg_pool2d.
+// [B, C, H, W] -> [B, C, size[0], size[1]]. torch.nn.functional.adaptive_avg_pool2d.
 template <Real T>
 Tensor<T, 4> adaptive_avg_pool2d(const Tensor<T, 4>& x, const PerAxis<Index, 2>& size) {
   return Tensor<T, 4>(any::adaptive_avg_pool(x.any(), size[0], size[1]));

@@ -38,7 +38,7 @@ Tensor<T, 1> contrastive_loss(const Tensor<T, 2>& logits) {
   Context* context = logits.any().context();
   if (context == nullptr) throw Error("contrastive_loss: the logits belong to no Context");
   const auto diagonal = context->template empty<std::int64_t>(Shape<1>{logits.extent(0)});
-  context->run("diagonal", {}, [&](Threads) {
+  context->run("diagonal", cost_per_element<std::int64_t>(diagonal.count(), 0, 1), [&](Threads) {
     for (Index i = 0; i < diagonal.count(); ++i) diagonal.mutable_data()[i] = i;
   });
   const Tensor<T, 1> rows = cross_entropy(logits, diagonal);

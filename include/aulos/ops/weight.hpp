@@ -18,7 +18,8 @@ namespace aulos::inline AULOS_ISA {
 
 // [out, in] as in PyTorch. Rows alone (training, and after loading) are packed panel by panel right before use; `pack`
 // drops the rows for panels, of T itself or of bf16, which halves the memory. How a weight is stored is data: a model
-// is of one type either way, and its results differ by the rounding of the storage alone.
+// is of one type either way, and its results differ by the rounding of the storage alone. A packed weight has no
+// gradient: on a tape it takes constant inputs only, and tape.gradient(weight) is an Error.
 template <Real T>
 class Weight {
  public:

@@ -1,5 +1,6 @@
 // How the sides of a stream block meet: from every side's queries, keys and values to every side's result. The mixer is
-// the coupling's argument, so any attention variant works in any coupling.
+// the coupling's argument, so any attention variant works in any coupling. A mixer's parameters stand where the block
+// names its coupling; rules that it does not take do not compile.
 #pragma once
 
 #include <array>
@@ -7,8 +8,10 @@
 #include <cstddef>
 #include <utility>
 
+#include "aulos/attention/mixer.hpp"
 #include "aulos/attention/softmax.hpp"
 #include "aulos/core/config.hpp"
+#include "aulos/nn/module.hpp"
 #include "aulos/ops/attention.hpp"
 
 namespace aulos::inline AULOS_ISA::stream {
@@ -24,9 +27,11 @@ struct Joint {
   Mixer mixer;
 
   template <Real T, std::size_t Sides, class... Rules>
-  Mixed<T, Sides> operator()(const SidesOf<T, Sides>& sides, const Rules&... rules) const {
-    return mixer(sides, rules...);
+  requires attention::Mixer<Mixer, T, Sides> Mixed<T, Sides>
+  operator()(const SidesOf<T, Sides>& sides, const Rules&... rules) const {
+    return attention::mix(mixer, sides, rules...);
   }
+  void visit(auto&& v) { mixer.visit(v); }
 };
 
 // Each side by itself.
@@ -35,15 +40,17 @@ struct SelfOnly {
   Mixer mixer;
 
   template <Real T, std::size_t Sides, class... Rules>
-  Mixed<T, Sides> operator()(const SidesOf<T, Sides>& sides, const Rules&... rules) const {
+  requires attention::Mixer<Mixer, T, 1> Mixed<T, Sides>
+  operator()(const SidesOf<T, Sides>& sides, const Rules&... rules) const {
     Mixed<T, Sides> out;
     for (std::size_t s = 0; s < Sides; ++s) {
       if (sides[s].q.empty()) continue;
       const SidesOf<T, 1> alone{sides[s]};
-      out[s] = mixer(alone, rules...)[0];
+      out[s] = attention::mix(mixer, alone, rules...)[0];
     }
     return out;
   }
+  void visit(auto&& v) { mixer.visit(v); }
 };
 
 // Two sides, each reading the keys and values of the other.
@@ -52,19 +59,21 @@ struct CrossBothWays {
   Mixer mixer;
 
   template <Real T, class... Rules>
-  Mixed<T, 2> operator()(const SidesOf<T, 2>& sides, const Rules&... rules) const {
+  requires attention::Mixer<Mixer, T, 1> Mixed<T, 2>
+  operator()(const SidesOf<T, 2>& sides, const Rules&... rules) const {
     Mixed<T, 2> out;
     for (std::size_t s = 0; s < 2; ++s) {
       if (sides[s].q.empty()) continue;
       const SidesOf<T, 1> crossed{QueryKeyValue<T>{sides[s].q, sides[1 - s].k, sides[1 - s].v}};
-      out[s] = mixer(crossed, rules...)[0];
+      out[s] = attention::mix(mixer, crossed, rules...)[0];
     }
     return out;
   }
+  void visit(auto&& v) { mixer.visit(v); }
 };
 
 template <class Coupling, class T, std::size_t Sides>
-concept CouplingOf = std::copyable<Coupling> && requires(const Coupling& coupling, const SidesOf<T, Sides>& sides) {
+concept CouplingOf = nn::Module<Coupling> && requires(const Coupling& coupling, const SidesOf<T, Sides>& sides) {
   { coupling(sides) } -> std::same_as<Mixed<T, Sides>>;
 };
 

@@ -37,7 +37,8 @@ struct EncoderBlock {
   Block block;
 
   EncoderBlock() = default;
-  explicit EncoderBlock(const EncoderShape& shape) {
+  explicit EncoderBlock(const EncoderShape& shape, const Coupling& coupling = {}) {
+    block.coupling = coupling;
     auto& side = block.sides[0];
     side.norm1 = side.norm2 = nn::LayerNorm<T>(shape.channels, shape.eps, shape.affine);
     side.qkv = Projection(shape.channels, {shape.heads, shape.channels / shape.heads}, shape.qkv_bias);
@@ -66,6 +67,7 @@ struct EncoderBlock {
     v("norm1", side.norm1);
     v("attn", side.qkv);
     v("attn.proj", side.to_out);
+    v("attn", block.coupling);
     v("ls1", side.after_attention);
     v("norm2", side.norm2);
     v("mlp", side.ff);

@@ -9,6 +9,7 @@
 #include "aulos/ops/loss.hpp"
 #include "aulos/train/optimizer.hpp"
 #include "tests/models/sd3_support.hpp"
+#include "tests/special/allocations/families.hpp"
 #include "tests/special/allocations/hook.hpp"
 
 namespace {
@@ -90,6 +91,11 @@ int main(int argc, char** argv) {
   const std::string_view work = argv[1];
   if (work == "hook") return hook() ? 0 : 1;
   if (work == "inputs") return aulos_tests::quiet_inputs() ? 0 : 1;
+  if (work == "flux") return aulos_tests::quiet_flux() ? 0 : 1;
+  if (work == "dit") return aulos_tests::quiet_dit() ? 0 : 1;
+  if (work == "vit") return aulos_tests::quiet_vit() ? 0 : 1;
+  if (work == "sepformer") return aulos_tests::quiet_sepformer() ? 0 : 1;
+  if (work == "dprnn") return aulos_tests::quiet_dprnn() ? 0 : 1;
   SD3 model = aulos_tests::random_sd3(aulos_tests::small_sd35());
   if (work == "forward") return forward("forward", model) ? 0 : 1;
   if (work == "backward") return training(std::move(model), Update::no) ? 0 : 1;

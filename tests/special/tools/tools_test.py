@@ -1,4 +1,5 @@
 """tools_test.py TOOLS VERIFY FOLDER: tests dump_case.py and to_safetensors.py; exit 77 where there is no PyTorch."""
+import argparse
 import json
 import os
 import shutil
@@ -86,12 +87,30 @@ expect(set(read("out.safetensors")[1]) == {f"{part}.{name}" for part in ("encode
 os.remove("out.safetensors")
 
 
+# What training scripts save beside the tensors is passed over.
+torch.save({"epoch": 3, "model": state, "args": argparse.Namespace(rate=0.1)}, "training.pth")
+result = convert("training.pth", "--key", "model")
+expect(result.returncode == 0, result.stderr)
+header, data = read("out.safetensors")
+expect(set(data) == set(state), list(data))
+for name, tensor in state.items():
+    expect(data[name] == tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes(), f"training.pth: {name}")
+os.remove("out.safetensors")
+refused("training.pth", reason="entry 'epoch' is no tensor; candidates for --key: ['model']")
+torch.save(nn.Linear(2, 3), "module.pt")
+refused("module.pt", reason="it is a torch.nn.modules.linear.Linear; where that class is known,")
+refused("case.safetensors", reason="case.safetensors: it is a safetensors file already")
+
+
 class Code:
     def __reduce__(self):
         return os.system, ("touch ran",)
 
 
 torch.save({"x": Code()}, "code.pt")
+torch.save({"model": state, "args": Code()}, "beside.pt")
+expect(convert("beside.pt", "--key", "model").returncode == 0, "code beside tensors")
+os.remove("out.safetensors")
 open("text.pt", "w").write("no checkpoint")
 refused("code.pt", reason="code.pt: cannot be read as plain tensors")
 refused("text.pt", reason="text.pt: cannot be read as plain tensors")

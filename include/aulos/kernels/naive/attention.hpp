@@ -1,7 +1,9 @@
 // The readable twin of attention() and attention_backward(): one query at a time, everything in double.
 #pragma once
 
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <span>
 #include <vector>
@@ -42,6 +44,9 @@ std::vector<Place> places(std::span<const AttentionSide<T>> sides, Index Attenti
   return all;
 }
 
+// Whether a score rule dropped the pair. On bits: under -ffast-math a compiler may take no number for infinite.
+inline bool is_minus_infinity(double x) { return std::bit_cast<std::uint64_t>(x) == 0xfff0000000000000u; }
+
 // What softmax makes of one query's scores: raw (scaled) scores, weights, log-sum-exp.
 struct Row {
   std::vector<double> raw, weight;
@@ -51,25 +56,32 @@ struct Row {
 template <class T, class Keep, class Score>
 Row attend(const AttentionShape& shape, std::span<const AttentionSide<T>> sides, const std::vector<Place>& keys,
            Index b, Index h, Index i, Place at, const Keep& keep, const Score& score) {
-  constexpr double infinity = std::numeric_limits<double>::infinity();
   const Index g = h / shape.heads_per_group();
   const T* q = sides[at.side].q.at(b, at.local, h);
   Row row;
   std::vector<double> s;
+  std::vector<bool> kept;
   for (std::size_t j = 0; j < keys.size(); ++j) {
     const T* k = sides[keys[j].side].k.at(b, keys[j].local, g);
     double dot = 0;
     for (Index d = 0; d < shape.width; ++d) dot += static_cast<double>(q[d]) * static_cast<double>(k[d]);
     row.raw.push_back(shape.scale * dot);
     const Index key = static_cast<Index>(j);
-    s.push_back(keep(b, h, i, key) ? score(row.raw[j], b, h, i, key) : -infinity);
+    s.push_back(score(row.raw[j], b, h, i, key));
+    kept.push_back(keep(b, h, i, key) && !is_minus_infinity(s[j]));
   }
-  double top = -infinity;
-  for (double x : s) top = std::isnan(x) || x > top ? x : top;
   row.weight.assign(keys.size(), 0.0);
-  if (top == -infinity) return row;  // sees no key
+  bool sees_any = false;
+  double top = 0;
+  for (std::size_t j = 0; j < s.size(); ++j) {
+    if (!kept[j]) continue;
+    if (!sees_any || std::isnan(s[j]) || s[j] > top) top = s[j];
+    sees_any = true;
+  }
+  if (!sees_any) return row;
   double total = 0;
-  for (std::size_t j = 0; j < s.size(); ++j) total += row.weight[j] = std::exp(s[j] - top);
+  for (std::size_t j = 0; j < s.size(); ++j)
+    if (kept[j]) total += row.weight[j] = std::exp(s[j] - top);
   for (double& w : row.weight) w /= total;
   row.lse = top + std::log(total);
   return row;
@@ -92,7 +104,7 @@ void attention(const AttentionShape& shape, std::span<const AttentionSide<T>> si
         for (Index e = 0; e < shape.value_width; ++e) {
           double sum = 0;
           for (std::size_t j = 0; j < keys.size(); ++j) {
-            const T* v = sides[keys[j].side].v.at(b, keys[j].local, h / shape.heads_per_group());
+            const T* v = sides[keys[j].side].v.at(b, keys[j].local, h / shape.heads_per_value_group());
             sum += row.weight[j] * static_cast<double>(v[e]);
           }
           out[e] = static_cast<T>(sum);
@@ -125,11 +137,11 @@ void attention_backward(const AttentionShape& shape, std::span<const AttentionSi
   for (std::size_t s = 0; s < sides.size(); ++s) {
     clear(gradients[s].dq, sides[s].nq, shape.heads, shape.width);
     clear(gradients[s].dk, sides[s].nk, shape.groups, shape.width);
-    clear(gradients[s].dv, sides[s].nk, shape.groups, shape.value_width);
+    clear(gradients[s].dv, sides[s].nk, shape.value_groups, shape.value_width);
   }
   for (Index b = 0; b < shape.batch; ++b) {
     for (Index h = 0; h < shape.heads; ++h) {
-      const Index g = h / shape.heads_per_group();
+      const Index g = h / shape.heads_per_group(), vg = h / shape.heads_per_value_group();
       for (std::size_t i = 0; i < queries.size(); ++i) {
         const detail::Place at = queries[i];
         const Index query = static_cast<Index>(i);
@@ -138,7 +150,7 @@ void attention_backward(const AttentionShape& shape, std::span<const AttentionSi
         std::vector<double> dweight(keys.size(), 0.0);
         double mean = gradients[at.side].dlse ? -static_cast<double>(*gradients[at.side].dlse.at(b, at.local, h)) : 0.0;
         for (std::size_t j = 0; j < keys.size(); ++j) {
-          const T* v = sides[keys[j].side].v.at(b, keys[j].local, g);
+          const T* v = sides[keys[j].side].v.at(b, keys[j].local, vg);
           for (Index e = 0; e < shape.value_width; ++e) {
             dweight[j] += static_cast<double>(dout[e]) * static_cast<double>(v[e]);
           }
@@ -152,7 +164,7 @@ void attention_backward(const AttentionShape& shape, std::span<const AttentionSi
           const double draw = shape.scale * ds * slope(row.raw[j], b, h, query, key);
           add(gradients[at.side].dq, b, at.local, h, draw, sides[other.side].k.at(b, other.local, g), shape.width);
           add(gradients[other.side].dk, b, other.local, g, draw, sides[at.side].q.at(b, at.local, h), shape.width);
-          add(gradients[other.side].dv, b, other.local, g, row.weight[j], dout, shape.value_width);
+          add(gradients[other.side].dv, b, other.local, vg, row.weight[j], dout, shape.value_width);
         }
       }
     }

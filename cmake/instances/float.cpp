@@ -1,0 +1,5 @@
+#include "instances.hpp"
+
+#define AULOS_INSTANCE template
+#define AULOS_REAL float
+#include "list.inc"
