@@ -8,7 +8,7 @@
 namespace aulos::inline AULOS_ISA::kernels::naive {
 
 // The tanh form of the standard normal's cumulative distribution.
-inline double normal_cdf(double z) {
+inline double tanh_normal_cdf(double z) {
   return 0.5 * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (z + 0.044715 * std::pow(z, 3))));
 }
 
@@ -18,8 +18,8 @@ double bound_at(const VariationalBoundOperands<T>& o, Index sample, Index i, dou
   const double mean = static_cast<double>(o.mean[i]);
   if (o.first_step[sample] != 0) {
     const double x = static_cast<double>(o.x0[i]), deviation = std::exp(l / 2);
-    const double up_to = x > 0.999 ? 1 : normal_cdf((x + 1.0 / 255 - mean) / deviation);
-    const double from = x < -0.999 ? 0 : normal_cdf((x - 1.0 / 255 - mean) / deviation);
+    const double up_to = x > 0.999 ? 1 : tanh_normal_cdf((x + 1.0 / 255 - mean) / deviation);
+    const double from = x < -0.999 ? 0 : tanh_normal_cdf((x - 1.0 / 255 - mean) / deviation);
     return -std::log(std::fmax(up_to - from, 1e-12));
   }
   const double variance = std::exp(l), d = static_cast<double>(o.posterior_mean[i]) - mean;
