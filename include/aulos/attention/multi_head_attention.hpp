@@ -14,8 +14,7 @@
 namespace aulos::inline AULOS_ISA::attention {
 
 // out(mix(norm_q(Q x), norm_k(K y), V y)) with heads split: queries from x, keys and values from y (x itself for
-// self-attention). The projection is SeparateQkv or FusedQkv;
-// for cross-attention alone FusedKv.
+// self-attention). The projection is SeparateQkv or FusedQkv; for cross-attention alone FusedKv.
 template <Real T, class Projection = SeparateQkv<T>, Mixer<T, 1> Mixing = Softmax>
 struct MultiHeadAttention {
   using value_type = T;

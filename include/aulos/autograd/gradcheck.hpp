@@ -222,8 +222,8 @@ void gradcheck_collect(std::vector<AnyTensor<double>>& results, const Y& y) {
 // Compares the gradients of f(inputs...), a Tensor or a tuple or array of tensors, with respect to every input and
 // parameter. The loss is the sum of the results times fixed random cotangents. Inputs may be views; elements are
 // changed and put back. f must be smooth within a step of every element and always do the same.
-//     EXPECT_TRUE(gradcheck(context, [](auto x) { return gelu(x); }, std::tuple(context.normal<double>(Shape<2>{3,
-//     5}))));
+//     const auto x = context.normal<double>(Shape<2>{3, 5});
+//     EXPECT_TRUE(gradcheck(context, [](auto x) { return gelu(x); }, std::tuple(x)));
 template <class F, int... Ranks>
 GradcheckResult gradcheck(Context& context, const F& f, const std::tuple<Tensor<double, Ranks>...>& inputs,
                           std::span<const GradcheckParameter> parameters = {}, const GradcheckOptions& options = {}) {

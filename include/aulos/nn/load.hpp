@@ -17,8 +17,7 @@ namespace aulos::inline AULOS_ISA::nn {
 
 // Where a checkpoint of another layout keeps a parameter: rows of a stored tensor that is cut into `parts` equal blocks
 // of rows, of which `take` lists the parameter's own, in order. {"qkv.weight", 3, {1}} are the keys of fused
-// projections,
-// {"final.weight", 2, {1, 0}} has its halves exchanged.
+// projections, {"final.weight", 2, {1, 0}} has its halves exchanged.
 struct StoredAs {
   std::string name;
   Index parts = 1;
