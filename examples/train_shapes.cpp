@@ -224,10 +224,9 @@ double relative(double got, double want) { return std::abs(got - want) / std::ma
 int replay(const Options& options) {
   constexpr double kTolerance = 1e-4;
   const Curve curve(options.replay);
-  const auto recipe_text = curve.file().metadata().find("recipe");
-  if (recipe_text == curve.file().metadata().end())
-    throw aulos::CheckpointError(options.replay + ": no `recipe` in the metadata");
-  const Recipe recipe = Recipe::from_json(aulos::io::json::parse(recipe_text->second));
+  const std::string* recipe_text = curve.file().metadata().find("recipe");
+  if (recipe_text == nullptr) throw aulos::CheckpointError(options.replay + ": no `recipe` in the metadata");
+  const Recipe recipe = Recipe::from_json(aulos::io::json::parse(*recipe_text));
   Trainer trainer(recipe, ShapesModel::read(curve.file()));
   if (recipe.batch != curve.batch()) throw aulos::CheckpointError(options.replay + ": the recipe has another batch");
   trainer.set_total(curve.updates());

@@ -1,13 +1,16 @@
 // verify: computes golden cases and compares them with what PyTorch wrote.
 //
-//     verify [--tolerance X] [--grad/--no-grad] [--threads N] [--json] [--strict] [--dump DIR] PATH...
+//     verify [--tolerance X] [--grad/--no-grad] [--threads N] [--numeric exact|bf16|int8]
+//            [--json] [--strict] [--dump DIR] PATH...
 //     verify --systems
 //
+// In bf16 and int8 outputs alone are computed, and, unless a tolerance is given, their errors reported, not judged.
 // Exit 0: a case ran and every case of a known system passed. 1: a case failed, none ran, or, with --strict, a system
 // is unknown or a file is no case. 2: usage, a missing path, a damaged file.
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -31,6 +34,7 @@ struct Options {
   bool json = false;
   bool strict = false;
   int threads = 0;
+  aulos::Numeric numeric = aulos::Numeric::exact;
   std::string dump;
 };
 
@@ -61,8 +65,8 @@ std::vector<std::string> case_files(const std::vector<std::string>& paths) {
 }
 
 std::string metadata(const aulos::io::Checkpoint& file, const char* key, const std::string& fallback) {
-  const auto found = file.metadata().find(key);
-  return found == file.metadata().end() ? fallback : found->second;
+  const std::string* found = file.metadata().find(key);
+  return found == nullptr ? fallback : *found;
 }
 
 void print(const verify::CaseReport& report, const Options& options) {
@@ -146,7 +150,7 @@ int run(const Options& options) {
       const bool differentiable = std::any_of(file.tensors().begin(), file.tensors().end(), [](const auto& info) {
         return std::string_view(info.name).substr(0, 10) == "cotangent/";
       });
-      aulos::Case c(file, options.threads, options.gradients && differentiable);
+      aulos::Case c(file, options.threads, options.gradients && differentiable, options.numeric);
       (*factory)(c);
       computed = c.finish();
       report = verify::judge(file, computed,
@@ -191,10 +195,20 @@ int main(int argc, char** argv) {
   app.add_flag("--strict", options.strict, "unknown systems and files that are no cases are failures");
   app.add_option("--dump", options.dump, "write what was computed to DIR/<system>/<case>.safetensors")
       ->type_name("DIR");
+  const std::map<std::string, aulos::Numeric> modes{
+      {"exact", aulos::Numeric::exact}, {"bf16", aulos::Numeric::bf16}, {"int8", aulos::Numeric::int8}};
+  app.add_option("--numeric", options.numeric, "what weights are packed in and products may round: exact, bf16 or int8")
+      ->transform(CLI::CheckedTransformer(modes).description(""))
+      ->type_name("MODE");
   return run_program(app, argc, argv, [&] {
     if (list) return list_systems();
     if (options.paths.empty()) throw CLI::RequiredError("paths");
     options.has_tolerance = tolerance->count() > 0;
+    if (options.numeric != aulos::Numeric::exact) {
+      options.gradients = false;
+      if (!options.has_tolerance) options.tolerance = 1e30;
+      options.has_tolerance = true;
+    }
     return run(options);
   });
 }

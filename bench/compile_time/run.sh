@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Seconds and memory that the compiler takes for typical programs: medians of ROUNDS (five) runs, interleaved.
-# CXX names the compiler, EIGEN the folder with Eigen/Core.
+# Seconds and memory that the compiler takes for typical programs, medians of ROUNDS (five) runs, interleaved, and for
+# each public header alone, without code, in one run (HEADERS=no leaves them out), the slowest first. CXX names the
+# compiler, EIGEN the folder with Eigen/Core.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -32,3 +33,12 @@ for case in "${cases[@]}"; do
   name=${case% *}
   printf '%-14s %s  %6s s user  %5s MB\n' "$name" "${case#* }" "$(median 1 <"$results/$name")" "$(median 2 <"$results/$name")"
 done
+
+[[ ${HEADERS:-yes} == yes ]] || exit 0
+echo
+(cd ../../include && find aulos -name '*.hpp' | sort) | while read -r header; do
+  echo "#include \"$header\"" >"$results/header.cpp"
+  read -r seconds megabytes < <(python3 -c "$measure" "$cxx" -std=c++20 -march=native -I../../include \
+    -isystem "$eigen" -fsyntax-only "$results/header.cpp")
+  printf '%-50s %6s s user  %5s MB\n' "$header" "$seconds" "$megabytes"
+done | sort -k2,2nr

@@ -1,5 +1,6 @@
-// Matrix products against Eigen's on the same job: both run in turn in one process, with the rate of an FMA loop beside
-// them. Time = median of ours; counters: GFLOP/s, Eigen's time divided by ours, share of the FMA rate.
+// Matrix products against Eigen's (float) on the same job: both run in turn in one process, with the rate of the
+// instruction that ours uses beside them. Time = median of ours; counters: GFLOP/s, Eigen's time divided by ours, share
+// of the instruction's rate, and of one row's products bytes/s of the weight.
 // g++ 12 reports its own _mm512_undefined_*() as uninitialized wherever Eigen uses them.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
@@ -11,6 +12,7 @@
 #include <Eigen/Core>
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <thread>
@@ -23,9 +25,15 @@ namespace {
 
 namespace kernels = aulos::kernels;
 using aulos::Index;
+using aulos::Numeric;
 using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
-enum class Weight { rows, f32_panels, bf16_panels };
+// How the weight is stored, and how far the product may round.
+struct Kind {
+  const char* name;
+  bool packed;
+  Numeric storage, mode;
+};
 
 using Floats = std::vector<float, Eigen::aligned_allocator<float>>;  // aligned as tensors are
 
@@ -42,25 +50,68 @@ double seconds(const F& f, int repeats) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() / repeats;
 }
 
-// One core's rate of independent fused multiply-adds, in FLOP/s.
-double fma_rate() {
-  using Batch = aulos::simd::Batch<float>;
-  Batch acc[12];
+// One core's rate of independent multiply-adds, dots of bf16 pairs or of 8-bit fours, in operations per second.
+template <class Sum, class Step>
+double instruction_rate(Sum zero, int products, const Step& step) {
+  Sum acc[12];
   AULOS_UNROLL
-  for (int i = 0; i < 12; ++i) acc[i] = Batch(1.0f);
-  Batch a(1.0f), b(1e-9f);
-  benchmark::DoNotOptimize(a);
-  benchmark::DoNotOptimize(b);
+  for (int i = 0; i < 12; ++i) acc[i] = zero;
   constexpr int steps = 20000;
   const auto begin = std::chrono::steady_clock::now();
-  for (int step = 0; step < steps; ++step) {
+  for (int s = 0; s < steps; ++s) {
     AULOS_UNROLL
-    for (int i = 0; i < 12; ++i) acc[i] = aulos::simd::fma(a, b, acc[i]);
+    for (int i = 0; i < 12; ++i) acc[i] = step(acc[i]);
   }
   const double time = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   AULOS_UNROLL
   for (int i = 0; i < 12; ++i) benchmark::DoNotOptimize(acc[i]);
-  return 2.0 * 12 * steps * static_cast<double>(aulos::simd::lanes<float>) / time;
+  return 2.0 * 12 * steps * products * static_cast<double>(aulos::simd::lanes<float>) / time;
+}
+
+#if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__AMX_INT8__)
+template <class Step>
+double tile_rate(int products, const Step& step) {
+  aulos::simd::request_tiles();
+  const aulos::simd::TileScope scope;
+  constexpr int steps = 20000;
+  const auto begin = std::chrono::steady_clock::now();
+  for (int s = 0; s < steps; ++s) step();
+  const double time = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return 2.0 * 4 * steps * products * 16 * 16 * 16 / time;
+}
+#endif
+
+// Of what multiplies in this mode.
+double peak_rate(Numeric mode) {
+  namespace simd = aulos::simd;
+  using Batch = simd::Batch<float>;
+#if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__AMX_INT8__)
+  if (mode == Numeric::bf16) {
+    return tile_rate(2, [] {
+      simd::multiply_tiles_bf16<0, 4, 6>();
+      simd::multiply_tiles_bf16<1, 4, 7>();
+      simd::multiply_tiles_bf16<2, 5, 6>();
+      simd::multiply_tiles_bf16<3, 5, 7>();
+    });
+  }
+  if (mode == Numeric::int8) {
+    return tile_rate(4, [] {
+      simd::multiply_tiles_int8<0, 4, 6>();
+      simd::multiply_tiles_int8<1, 4, 7>();
+      simd::multiply_tiles_int8<2, 5, 6>();
+      simd::multiply_tiles_int8<3, 5, 7>();
+    });
+  }
+#endif
+  Batch a(1.0f), b(1e-9f);
+  benchmark::DoNotOptimize(a);
+  benchmark::DoNotOptimize(b);
+  const simd::Words x = simd::to_bits(a), w = simd::to_bits(b);
+  if (mode == Numeric::int8) return instruction_rate(x, 4, [&](simd::Words s) { return simd::dot_int8(s, x, w); });
+  if (mode == Numeric::bf16 && simd::has_dot_bf16) {
+    return instruction_rate(a, 2, [&](Batch s) { return simd::dot_bf16(s, x, w); });
+  }
+  return instruction_rate(a, 1, [&](Batch s) { return simd::fma(a, b, s); });
 }
 
 Floats fill(Index count, std::uint32_t seed) {
@@ -74,13 +125,14 @@ Floats fill(Index count, std::uint32_t seed) {
 
 // The loop of every benchmark here: Eigen and ours in turn, their medians as counters.
 template <class Ours, class Eigens>
-void side_by_side(benchmark::State& state, double flops, Index threads, const Ours& ours, const Eigens& eigens) {
+void side_by_side(benchmark::State& state, double flops, Index threads, Numeric mode, const Ours& ours,
+                  const Eigens& eigens) {
   std::vector<double> our_times, eigen_times, peaks, ratios;
   ours();
   eigens();
   const int repeats = static_cast<int>(std::max(1.0, 1e-3 / std::max(seconds(ours, 1), 1e-9)));
   for (auto _ : state) {
-    peaks.push_back(fma_rate());
+    peaks.push_back(peak_rate(mode));
     eigen_times.push_back(seconds(eigens, repeats));
     our_times.push_back(seconds(ours, repeats));
     ratios.push_back(eigen_times.back() / our_times.back());
@@ -93,14 +145,14 @@ void side_by_side(benchmark::State& state, double flops, Index threads, const Ou
 }
 
 // y = x W^T + bias, as of a linear layer.
-void linear(benchmark::State& state, Index m, Index k, Index n, Weight kind, int thread_count) {
+void linear(benchmark::State& state, Index m, Index k, Index n, const Kind& kind, int thread_count) {
   const auto x = fill(m * k, 1), w = fill(n * k, 2), bias = fill(n, 3);
   Floats y(static_cast<std::size_t>(m * n)), y_eigen(y);
   aulos::ThreadTeam team(thread_count);
   kernels::WeightView<float> weight{.rows = w.data(), .ldw = k};
   std::vector<std::byte> storage;
-  if (kind != Weight::rows) {
-    const auto type = kind == Weight::bf16_panels ? kernels::PanelType::bf16 : kernels::PanelType::same;
+  if (kind.packed) {
+    const Numeric type = kind.storage;
     storage.resize(kernels::packed_bytes<float>(n, k, type) + 64);
     void* panels = storage.data();
     std::size_t space = storage.size();
@@ -109,15 +161,15 @@ void linear(benchmark::State& state, Index m, Index k, Index n, Weight kind, int
     weight = {.panels = panels, .type = type};
   }
   const kernels::GemmShape shape{m, n, k};
-  const auto scratch = kernels::gemm_scratch(shape, weight);
+  const auto scratch = kernels::gemm_scratch(shape, weight, kind.mode);
   const kernels::BiasActivation<float> epilogue{bias.data()};
   const Eigen::Map<const Matrix> ex(x.data(), m, k), ew(w.data(), n, k);
   const Eigen::Map<const Eigen::RowVectorXf> eb(bias.data(), n);
   Eigen::Map<Matrix> ey(y_eigen.data(), m, n);
   Eigen::setNbThreads(1);
   side_by_side(
-      state, 2.0 * static_cast<double>(m * n * k), thread_count,
-      [&] { kernels::gemm(team.threads(scratch), x.data(), k, weight, epilogue, y.data(), n, shape); },
+      state, 2.0 * static_cast<double>(m * n * k), thread_count, kind.mode,
+      [&] { kernels::gemm(team.threads(scratch), x.data(), k, weight, epilogue, y.data(), n, shape, kind.mode); },
       [&] {
         if (m == 1) {
           ey.row(0).transpose().noalias() = ew * ex.row(0).transpose();
@@ -126,8 +178,13 @@ void linear(benchmark::State& state, Index m, Index k, Index n, Weight kind, int
         }
         ey.rowwise() += eb;
       });
+  if (kind.packed && m == 1) {
+    state.counters["bytes/s"] = static_cast<double>(kernels::packed_bytes<float>(n, k, kind.storage)) *
+                                state.counters["GFLOP/s"] * 1e9 / (2.0 * static_cast<double>(n * k));
+  }
+  const float root = std::sqrt(static_cast<float>(k));  // the deviation of a sum is a third of it
   for (std::size_t i = 0; i < y.size(); ++i) {
-    const float tolerance = kind == Weight::bf16_panels ? 0.5f : 2e-3f;
+    const float tolerance = (kind.storage == Numeric::exact ? 5e-5f : 2e-2f) * root;
     if (!(std::abs(y[i] - y_eigen[i]) <= tolerance)) return state.SkipWithError("differs from Eigen");
   }
 }
@@ -145,7 +202,7 @@ void product(benchmark::State& state, Index m, Index k, Index n, bool a_transpos
   const Eigen::Map<const Matrix> eb(b.data(), b_transposed ? n : k, b_transposed ? k : n);
   Eigen::Map<Matrix> ec(c_eigen.data(), m, n);
   side_by_side(
-      state, 2.0 * static_cast<double>(m * n * k), 1,
+      state, 2.0 * static_cast<double>(m * n * k), 1, Numeric::exact,
       [&] { kernels::matmul(team.threads(scratch), va, vb, c.data(), n, kernels::Update::assign); },
       [&] {
         if (a_transposed && b_transposed) {
@@ -165,18 +222,18 @@ const int registered = [] {
     Index m, k, n;
   } const shapes[] = {{1024, 1536, 1536}, {1024, 1536, 6144}, {4096, 1536, 1536}, {77, 1536, 1536},
                       {256, 256, 1024},   {64, 64, 256},      {8, 1536, 1536},    {1, 1536, 1536}};
-  struct {
-    Weight kind;
-    const char* name;
-  } const kinds[] = {{Weight::f32_panels, "f32"}, {Weight::bf16_panels, "bf16"}, {Weight::rows, "f32_rows"}};
+  static constexpr Kind kinds[] = {{"f32", true, Numeric::exact, Numeric::exact},
+                                   {"bf16", true, Numeric::bf16, Numeric::bf16},
+                                   {"int8", true, Numeric::int8, Numeric::int8},
+                                   {"f32_from_bf16", true, Numeric::bf16, Numeric::exact},
+                                   {"f32_rows", false, Numeric::exact, Numeric::exact}};
   for (const auto& s : shapes) {
     const std::string size = std::to_string(s.m) + "_" + std::to_string(s.k) + "_" + std::to_string(s.n);
     for (const auto& kind : kinds) {
       for (int threads = 1; threads <= 2; ++threads) {
         const std::string name = "gemm_" + size + "/" + kind.name + "/threads:" + std::to_string(threads);
         benchmark::RegisterBenchmark(
-            name.c_str(),
-            [s, kind, threads](benchmark::State& state) { linear(state, s.m, s.k, s.n, kind.kind, threads); })
+            name.c_str(), [s, &kind, threads](benchmark::State& state) { linear(state, s.m, s.k, s.n, kind, threads); })
             ->UseManualTime()
             ->Unit(benchmark::kMillisecond);
       }

@@ -104,8 +104,14 @@ void rows(benchmark::State& state) {
   state.SetBytesProcessed(state.iterations() * count * columns * 8);
 }
 
-#define AULOS_BENCH(F) \
-  BENCHMARK(rows<F>)->Name("norm/" #F)->Args({4096, 64})->Args({256, 384})->Args({1024, 1536})->Args({4096, 1536})
+#define AULOS_BENCH(F)     \
+  BENCHMARK(rows<F>)       \
+      ->Name("norm/" #F)   \
+      ->Args({4096, 64})   \
+      ->Args({256, 384})   \
+      ->Args({1024, 1536}) \
+      ->Args({4096, 1536}) \
+      ->Args({4096, 6144})
 AULOS_BENCH(LayerNorm);
 AULOS_BENCH(RmsNorm);
 AULOS_BENCH(ModulatedLayerNorm);

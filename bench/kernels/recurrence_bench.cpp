@@ -20,7 +20,7 @@ std::vector<float> ramp(Index count) {
 }
 
 void linear_attention(benchmark::State& state, kernels::LinearForm form, kernels::Normaliser normaliser) {
-  const Index n = state.range(0), d = state.range(1), heads = 8;
+  const Index n = state.range(0), d = state.range(1), heads = n >= 4096 ? 16 : 8;
   const bool backward = state.range(2) == 1;
   const kernels::LinearAttentionShape s{1, heads, n, n, d, d, form, normaliser, 1.0, 1e-6};
   const auto q = ramp(n * heads * d), k = q, v = q;
@@ -115,7 +115,7 @@ using kernels::LinearForm;
 using kernels::Normaliser;
 void shapes(benchmark::internal::Benchmark* b) {
   for (const int d : {32, 64, 128}) b->Args({1024, d, 0})->Args({1024, d, 1});
-  b->Args({1, 64, 2});
+  b->Args({4096, 64, 0})->Args({1, 64, 2});
 }
 BENCHMARK_CAPTURE(linear_attention, full, LinearForm::full, Normaliser::score_sum)->Apply(shapes);
 BENCHMARK_CAPTURE(linear_attention, causal, LinearForm::causal, Normaliser::score_sum)->Apply(shapes);
@@ -126,6 +126,7 @@ BENCHMARK(selective_scan)
     ->Args({1024, 384, 1})
     ->Args({1024, 1536, 0})
     ->Args({1024, 1536, 1})
+    ->Args({4096, 512, 0})
     ->Args({1, 1536, 2});
 
 }  // namespace

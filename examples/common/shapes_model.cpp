@@ -87,10 +87,10 @@ ShapesModel::ShapesModel(const ShapesConfig& config, Vocabulary vocabulary)
 
 ShapesModel ShapesModel::read(const aulos::io::Checkpoint& file) {
   const auto metadata = [&](const char* key) {
-    const auto found = file.metadata().find(key);
-    if (found == file.metadata().end())
+    const std::string* found = file.metadata().find(key);
+    if (found == nullptr)
       throw aulos::CheckpointError(file.path() + ": no `" + key + "` in the metadata; is this a shapes model?");
-    return aulos::io::json::parse(found->second);
+    return aulos::io::json::parse(*found);
   };
   const auto config = metadata("config"), vocabulary = metadata("vocabulary");
   try {

@@ -124,10 +124,10 @@ Trainer::Trainer(const Recipe& recipe, const ShapesModel& start)
 
 Trainer Trainer::resume(const std::string& path) {
   aulos::train::StateReader state(path);
-  const auto found = state.metadata().find("recipe");
-  if (found == state.metadata().end())
+  const std::string* found = state.metadata().find("recipe");
+  if (found == nullptr)
     throw aulos::CheckpointError(path + ": no `recipe` in the metadata; is this the state of a training?");
-  Trainer trainer(Recipe::from_json(aulos::io::json::parse(found->second)));
+  Trainer trainer(Recipe::from_json(aulos::io::json::parse(*found)));
   state.read("model.", trainer.model_);
   state.read("ema.", trainer.average_);
   state.read("optimizer.", trainer.optimizer_, trainer.model_);

@@ -134,8 +134,8 @@ Recognition recognise(const Layouts& layouts, const Checkpoint& checkpoint,
                       const std::optional<aulos::io::json::Value>& config) {
   Recognition recognition;
   const auto metadata = [&](const char* key) {
-    const auto found = checkpoint.metadata().find(key);
-    return found == checkpoint.metadata().end() ? std::string() : found->second;
+    const std::string* found = checkpoint.metadata().find(key);
+    return found == nullptr ? std::string() : *found;
   };
   if (metadata("format") == "golden-1") {
     recognition.golden = metadata("system");

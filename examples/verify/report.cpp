@@ -21,8 +21,8 @@ bool is_gradient(std::string_view name) { return starts_with(name, "grad_input/"
 double case_tolerance(const aulos::io::Checkpoint& file, std::optional<double> given) {
   if (given) return *given;
   double t = floor_of_tolerance;
-  if (const auto found = file.metadata().find("tolerance"); found != file.metadata().end()) {
-    const std::string& text = found->second;
+  if (const std::string* found = file.metadata().find("tolerance")) {
+    const std::string& text = *found;
     double value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (error == std::errc() && end == text.data() + text.size() && std::isfinite(value)) t = value;

@@ -15,6 +15,7 @@
 #include "aulos/core/config.hpp"
 #include "aulos/core/context.hpp"
 #include "aulos/core/error.hpp"
+#include "aulos/core/numeric.hpp"
 #include "aulos/core/text.hpp"
 #include "aulos/io/json.hpp"
 #include "aulos/io/safetensors.hpp"
@@ -43,12 +44,13 @@ struct CaseValues {
 // The gradients of inputs, modules and parameters that went through it are found by themselves.
 class Case {
  public:
-  // Where the gradients of outputs are known (cotangent/*), a tape records. `checkpoint` is the case's file.
-  Case(io::Checkpoint checkpoint, int threads, bool gradients)
-      : checkpoint_(std::move(checkpoint)), context_(ContextOptions{.threads = threads}) {
-    const auto found = checkpoint_.metadata().find("config");
-    config_ = io::json::parse(found == checkpoint_.metadata().end() ? "{}" : std::string_view(found->second));
-    if (gradients) tape_ = std::make_unique<GradTape>(context_);
+  // Where the gradients of outputs are known (cotangent/*), a tape records. `checkpoint` is the case's file. In another
+  // mode than exact, weights are packed in it; there are no gradients then.
+  Case(io::Checkpoint checkpoint, int threads, bool gradients, Numeric numeric = Numeric::exact)
+      : checkpoint_(std::move(checkpoint)), context_(ContextOptions{.threads = threads, .numeric = numeric}) {
+    const std::string* config = checkpoint_.metadata().find("config");
+    config_ = io::json::parse(config == nullptr ? "{}" : std::string_view(*config));
+    if (gradients && numeric == Numeric::exact) tape_ = std::make_unique<GradTape>(context_);
   }
 
   Context& context() noexcept { return context_; }
@@ -80,7 +82,9 @@ class Case {
   template <nn::Module M, class... Arguments>
   M& module_at(const std::string& prefix, Arguments&&... arguments) {
     auto owned = std::make_shared<M>(std::forward<Arguments>(arguments)...);
-    nn::load_parameters(*owned, checkpoint_, {.prefix = "param/" + prefix});
+    io::LoadOptions options{.prefix = "param/" + prefix};
+    if (context_.numeric() != Numeric::exact) options.pack = context_.numeric();
+    nn::load_parameters(*owned, checkpoint_, options);
     M& module = *owned;
     keep_.push_back(std::move(owned));
     add_parameters(module, prefix);

@@ -4,7 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
-#include <deque>
+#include <forward_list>
 
 #include <string>
 #include <vector>
@@ -46,7 +46,7 @@ TEST(JsonReader, StringsWithoutEscapesAreViewsOfTheText) {
 }
 
 TEST(JsonReader, UnescapedStringsOutliveTheReaderWhenTaken) {
-  std::deque<std::string> kept;
+  std::forward_list<std::string> kept;
   std::vector<std::string_view> values;
   {
     Reader reader(R"(["\u0041","\ud83c\udfb6","\/\"\\"])");

@@ -182,10 +182,12 @@ struct Problem {
   }
 
   template <class Mask = kernels::NoMask, class Score = kernels::NoScore>
-  void run(const Mask& mask = {}, const Score& score = {}, int threads = 1) {
+  void run(const Mask& mask = {}, const Score& score = {}, int threads = 1,
+           aulos::Numeric mode = aulos::Numeric::exact) {
     aulos::ThreadTeam team(threads);
     const auto all = sides();
-    kernels::attention<T>(team.threads(kernels::attention_scratch<T>(shape, nq(), nk())), shape, all, mask, score);
+    kernels::attention<T>(team.threads(kernels::attention_scratch<T>(shape, nq(), nk(), mode)), shape, all, mask, score,
+                          mode);
   }
   template <class Mask = kernels::NoMask, class Score = kernels::NoScore>
   void run_backward(const Mask& mask = {}, const Score& score = {}, int threads = 1,

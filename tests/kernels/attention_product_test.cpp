@@ -48,7 +48,7 @@ TYPED_TEST(AttentionProduct, EveryStripGivesTheSameBits) {
     auto& out = rows == 1 ? one : all;
     for (Index r0 = 0; r0 < capacity; r0 += rows) {
       tile::for_each_strip<T>(rows, W, [&](auto n, auto vecs, Index r) {
-        tile::Product<T, n(), vecs()> product;
+        tile::Product<tile::ExactFormat<T>, n(), vecs()> product;
         product.add_rows(steps, a.data() + (r0 + r) * W, capacity, b.data());
         product.store(out.data() + (r0 + r) * W, W);
       });

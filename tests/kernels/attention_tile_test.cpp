@@ -30,11 +30,21 @@ TYPED_TEST(AttentionTile, Exp2) {
     ASSERT_NEAR(static_cast<double>(exp2_of(static_cast<T>(x))) / exact, 1.0, bound) << x;
   }
   for (int n = -126; n <= 3; ++n) EXPECT_EQ(exp2_of(static_cast<T>(n)), static_cast<T>(std::exp2(n))) << n;
-  const T gone = sizeof(T) == 4 ? T(-127) : T(-1023);
-  for (const T x : {gone, T(-1e30), std::numeric_limits<T>::lowest(), -std::numeric_limits<T>::infinity()}) {
+  const double smallest = static_cast<double>(std::numeric_limits<T>::min());
+  EXPECT_LE(static_cast<double>(exp2_of(sizeof(T) == 4 ? T(-127) : T(-1023))), smallest);
+  for (const T x : {T(-1100), T(-1e30), std::numeric_limits<T>::lowest(), -std::numeric_limits<T>::infinity()}) {
     EXPECT_EQ(exp2_of(x), T(0));
   }
   EXPECT_TRUE(std::isnan(exp2_of(std::numeric_limits<T>::quiet_NaN())));
+}
+
+TEST(AttentionTileCoarse, Exp2) {
+  for (double x = -100; x <= 3; x += 0.00137) {
+    const double exact = std::exp2(static_cast<double>(static_cast<float>(x)));
+    const auto coarse = tile::coarse_exp2(aulos::simd::Batch<float>(static_cast<float>(x)));
+    ASSERT_NEAR(static_cast<double>(coarse.get(0)) / exact, 1.0, 1.1e-4) << x;
+  }
+  EXPECT_EQ(tile::coarse_exp2(aulos::simd::Batch<float>(0.0f)).get(0), 1.0f);
 }
 
 template <class T>

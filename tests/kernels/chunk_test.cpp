@@ -124,4 +124,39 @@ TYPED_TEST(Chunk, ProductsOfTriangles) {
   }
 }
 
+// Columns of b that are contiguous, as in q k^T; all of it, or what a causal form reads.
+TYPED_TEST(Chunk, ProductsWithATranspose) {
+  using T = TypeParam;
+  aulos::ThreadTeam team(1);
+  for (const Index m : {1, 5, 16, 37, 64}) {
+    for (const Index k : {1, 7, 16, 33}) {
+      SCOPED_TRACE(::testing::Message() << m << " " << k);
+      const auto a = noise_vector<T>(1, m * k), b = noise_vector<T>(2, m * (k + 3));
+      std::vector<T> all(static_cast<std::size_t>(m * m)), lower = all;
+      chunk::RowsAhead<T> ahead;
+      ahead.add(a.data(), k, m, k);
+      team.threads(chunk::product_scratch<T>({{m, m, k}})).run(1, [&](Index, aulos::Scratch& scratch) {
+        const auto rows = chunk::matrix<T>(a.data(), m, k, k), columns = chunk::matrix<T>(b.data(), m, k, k + 3);
+        chunk::product(rows, columns.transposed(), all.data(), m, Update::assign, scratch);
+        chunk::product(rows, columns.transposed(), lower.data(), m, Update::assign, scratch, chunk::Cover::lower,
+                       &ahead);
+      });
+      std::vector<double> want(all.size());
+      for (Index i = 0; i < m; ++i) {
+        for (Index j = 0; j < m; ++j) {
+          for (Index p = 0; p < k; ++p) {
+            want[static_cast<std::size_t>(i * m + j)] +=
+                static_cast<double>(a[static_cast<std::size_t>(i * k + p)]) *
+                static_cast<double>(b[static_cast<std::size_t>(j * (k + 3) + p)]);
+          }
+          if (j <= i) {
+            EXPECT_EQ(lower[static_cast<std::size_t>(i * m + j)], all[static_cast<std::size_t>(i * m + j)]);
+          }
+        }
+      }
+      expect_close(all, want, 64, "all");
+    }
+  }
+}
+
 }  // namespace

@@ -1,5 +1,6 @@
 #include "aulos/kernels/gemm_pack.hpp"
 
+#include <algorithm>
 #include <limits>
 
 #include "tests/kernels/gemm_support.hpp"
@@ -9,7 +10,7 @@ namespace {
 using namespace gemm_support;
 namespace kernels = aulos::kernels;
 namespace detail = aulos::kernels::detail;
-using kernels::PanelType;
+using aulos::Numeric;
 
 template <class T>
 class GemmPack : public ::testing::Test {};
@@ -62,17 +63,25 @@ TYPED_TEST(GemmPack, WeightRoundTrip) {
   for (const int threads : {1, 3}) {
     aulos::ThreadTeam team(threads);
     for (const Index n : {Index{0}, Index{1}, cols - 1, cols, cols + 1, 3 * cols + 2}) {
-      for (const Index k : {0, 1, 5, 64, 67}) {
-        for (const auto type : {PanelType::same, PanelType::bf16}) {
+      for (const Index k : {0, 1, 5, 64, 67, 300}) {
+        for (const auto storage : {Numeric::exact, Numeric::bf16, Numeric::int8}) {
           const Index ldw = k + 2;
-          const auto w = type == PanelType::same ? random<T>(n * ldw, 6) : random_bf16<T>(n * ldw, 6);
-          Bytes panels(kernels::packed_bytes<T>(n, k, type));
-          kernels::pack_weight(team.threads(), w.data(), ldw, n, k, type, panels.data());
+          const auto w = storage == Numeric::exact ? random<T>(n * ldw, 6) : random_bf16<T>(n * ldw, 6);
+          Bytes panels(kernels::packed_bytes<T>(n, k, storage));
+          kernels::pack_weight(team.threads(), w.data(), ldw, n, k, storage, panels.data());
           EXPECT_TRUE(panels.intact());
           Guarded<T> back(n, k, k + 5, 1, T(9));
-          kernels::unpack_weight(team.threads(), panels.data(), type, n, k, back.data(), back.ld());
+          kernels::unpack_weight(team.threads(), panels.data(), storage, n, k, back.data(), back.ld());
           for (Index i = 0; i < n; ++i) {
-            for (Index p = 0; p < k; ++p) ASSERT_EQ(back.at(i, p), w[static_cast<std::size_t>(i * ldw + p)]);
+            T largest = 0;
+            for (Index p = 0; p < k; ++p) {
+              largest = std::max(largest, std::abs(w[static_cast<std::size_t>(i * ldw + p)]));
+            }
+            // 8 bits: half a step.
+            const T bound = storage == Numeric::int8 ? largest / T(127) * T(0.50001) : T(0);
+            for (Index p = 0; p < k; ++p) {
+              ASSERT_LE(std::abs(back.at(i, p) - w[static_cast<std::size_t>(i * ldw + p)]), bound) << i << ' ' << p;
+            }
           }
           EXPECT_TRUE(back.intact());
         }
@@ -81,19 +90,68 @@ TYPED_TEST(GemmPack, WeightRoundTrip) {
   }
 }
 
+// Element (column i, depth p) of panels that hold `group` numbers of a column side by side.
+template <class T>
+Index place(Index i, Index p, Index k, Index group) {
+  constexpr Index cols = detail::gemm_cols<T>;
+  const Index depth = (k + group - 1) / group;
+  return ((i / cols * depth + p / group) * cols + i % cols) * group + p % group;
+}
+
 TYPED_TEST(GemmPack, PanelLayoutAndSize) {
   using T = TypeParam;
   constexpr Index cols = detail::gemm_cols<T>, n = cols + 1, k = 9;
-  EXPECT_EQ(kernels::packed_bytes<T>(n, k, PanelType::same), static_cast<std::size_t>(2 * cols * k) * sizeof(T));
-  EXPECT_EQ(kernels::packed_bytes<T>(n, k, PanelType::bf16), static_cast<std::size_t>(2 * cols * k) * 2);
-  const auto w = random<T>(n * k, 7);
-  Bytes panels(kernels::packed_bytes<T>(n, k, PanelType::same));
-  kernels::pack_weight(aulos::Threads::serial(), w.data(), k, n, k, PanelType::same, panels.data());
-  const T* p = static_cast<const T*>(panels.data());
-  for (Index i = 0; i < 2 * cols; ++i) {
-    for (Index q = 0; q < k; ++q) {
-      EXPECT_EQ(p[i / cols * cols * k + q * cols + i % cols], i < n ? w[static_cast<std::size_t>(i * k + q)] : T(0));
+  EXPECT_EQ(kernels::packed_bytes<T>(n, k, Numeric::exact), static_cast<std::size_t>(2 * cols * k) * sizeof(T));
+  EXPECT_EQ(kernels::packed_bytes<T>(n, k, Numeric::bf16), static_cast<std::size_t>(2 * cols * 10) * 2);
+  EXPECT_EQ(kernels::packed_bytes<T>(n, k, Numeric::int8), static_cast<std::size_t>(2 * cols * (12 + 8)));
+  auto w = random_bf16<T>(n * k, 7);
+  for (Index i = 0; i < n; ++i) {  // whole numbers of 1/127 of the largest, which is 1
+    for (Index p = 0; p < k; ++p) w[static_cast<std::size_t>(i * k + p)] = T(1) / T(128) * T(i % 5 + p);
+    w[static_cast<std::size_t>(i * k + i % k)] = T(-127) / T(128);
+  }
+  const auto value = [&](Index i, Index p) { return i < n && p < k ? w[static_cast<std::size_t>(i * k + p)] : T(0); };
+  for (const auto storage : {Numeric::exact, Numeric::bf16, Numeric::int8}) {
+    Bytes panels(kernels::packed_bytes<T>(n, k, storage));
+    kernels::pack_weight(aulos::Threads::serial(), w.data(), k, n, k, storage, panels.data());
+    for (Index i = 0; i < 2 * cols; ++i) {
+      if (storage == Numeric::exact) {
+        const T* p = static_cast<const T*>(panels.data());
+        for (Index q = 0; q < k; ++q) EXPECT_EQ(p[place<T>(i, q, k, 1)], value(i, q));
+      } else if (storage == Numeric::bf16) {
+        const auto* p = static_cast<const std::uint16_t*>(panels.data());
+        for (Index q = 0; q < 10; ++q) {
+          const float stored = std::bit_cast<float>(static_cast<std::uint32_t>(p[place<T>(i, q, k, 2)]) << 16);
+          EXPECT_EQ(static_cast<T>(stored), value(i, q)) << i << ' ' << q;
+        }
+      } else {
+        const auto* p = static_cast<const std::int8_t*>(panels.data());
+        const detail::Int8Columns<T> columns(panels.data(), n, k);
+        int sum = 0;
+        for (Index q = 0; q < 12; ++q) {
+          const int stored = p[place<T>(i, q, k, 4)];
+          EXPECT_EQ(T(stored) / T(128), value(i, q)) << i << ' ' << q;
+          sum += stored;
+        }
+        if (i < n) {
+          EXPECT_EQ(columns.steps[i], 1.0f / 128.0f);
+        }
+        EXPECT_EQ(columns.offsets[i], static_cast<std::uint32_t>(128 * sum));
+      }
     }
+  }
+}
+
+TEST(GemmPackInt8, AColumnThatIsNotFiniteBecomesNaN) {
+  const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
+  const float w[3][3] = {{1, nan, 2}, {1, 2, 4}, {-inf, 0, 0}};
+  float back[3][3];
+  Bytes panels(kernels::packed_bytes<float>(3, 3, Numeric::int8));
+  kernels::pack_weight(aulos::Threads::serial(), w[0], 3, 3, 3, Numeric::int8, panels.data());
+  kernels::unpack_weight(aulos::Threads::serial(), panels.data(), Numeric::int8, 3, 3, back[0], 3);
+  for (int p = 0; p < 3; ++p) {
+    EXPECT_TRUE(std::isnan(back[0][p]));
+    EXPECT_NEAR(back[1][p], w[1][p], 4.0f / 250.0f);
+    EXPECT_TRUE(std::isnan(back[2][p]));
   }
 }
 
@@ -113,18 +171,18 @@ TEST(GemmPackBf16, RoundsToNearestEven) {
                      {inf, inf},
                      {-inf, -inf}};
   for (const auto& c : cases) {
-    Bytes panels(kernels::packed_bytes<float>(1, 1, PanelType::bf16));
-    kernels::pack_weight(aulos::Threads::serial(), &c.x, 1, 1, 1, PanelType::bf16, panels.data());
+    Bytes panels(kernels::packed_bytes<float>(1, 1, Numeric::bf16));
+    kernels::pack_weight(aulos::Threads::serial(), &c.x, 1, 1, 1, Numeric::bf16, panels.data());
     float back = 5;
-    kernels::unpack_weight(aulos::Threads::serial(), panels.data(), PanelType::bf16, 1, 1, &back, 1);
+    kernels::unpack_weight(aulos::Threads::serial(), panels.data(), Numeric::bf16, 1, 1, &back, 1);
     EXPECT_EQ(back, c.expected) << c.x;
   }
   for (const std::uint32_t bits : {0x7fc00000u, 0xffc00000u, 0x7f800001u, 0x7fffffffu}) {
     const float nan = std::bit_cast<float>(bits);
-    Bytes panels(kernels::packed_bytes<float>(1, 1, PanelType::bf16));
-    kernels::pack_weight(aulos::Threads::serial(), &nan, 1, 1, 1, PanelType::bf16, panels.data());
+    Bytes panels(kernels::packed_bytes<float>(1, 1, Numeric::bf16));
+    kernels::pack_weight(aulos::Threads::serial(), &nan, 1, 1, 1, Numeric::bf16, panels.data());
     float back = 5;
-    kernels::unpack_weight(aulos::Threads::serial(), panels.data(), PanelType::bf16, 1, 1, &back, 1);
+    kernels::unpack_weight(aulos::Threads::serial(), panels.data(), Numeric::bf16, 1, 1, &back, 1);
     EXPECT_TRUE(std::isnan(back));
   }
 }

@@ -12,8 +12,8 @@ using namespace gemm_support;
 namespace kernels = aulos::kernels;
 namespace detail = aulos::kernels::detail;
 namespace simd = aulos::simd;
+using aulos::Numeric;
 using kernels::GemmShape;
-using kernels::PanelType;
 using kernels::WeightView;
 
 template <class T>
@@ -31,16 +31,16 @@ struct Weight {
         k(in),
         ldw(ld),
         rows(random_bf16<T>(out * ld + 1, 21)),
-        panels(kernels::packed_bytes<T>(out, in, PanelType::same)),
-        bf16(kernels::packed_bytes<T>(out, in, PanelType::bf16)) {
-    kernels::pack_weight(aulos::Threads::serial(), rows.data(), ldw, n, k, PanelType::same, panels.data());
-    kernels::pack_weight(aulos::Threads::serial(), rows.data(), ldw, n, k, PanelType::bf16, bf16.data());
+        panels(kernels::packed_bytes<T>(out, in, Numeric::exact)),
+        bf16(kernels::packed_bytes<T>(out, in, Numeric::bf16)) {
+    kernels::pack_weight(aulos::Threads::serial(), rows.data(), ldw, n, k, Numeric::exact, panels.data());
+    kernels::pack_weight(aulos::Threads::serial(), rows.data(), ldw, n, k, Numeric::bf16, bf16.data());
   }
 
   WeightView<T> view(Storage storage) {
     if (storage == Storage::rows) return {.rows = rows.data(), .ldw = ldw};
     if (storage == Storage::panels) return {.panels = panels.data()};
-    return {.panels = bf16.data(), .type = PanelType::bf16};
+    return {.panels = bf16.data(), .type = Numeric::bf16};
   }
 
   Index n, k, ldw;
@@ -217,8 +217,8 @@ TYPED_TEST(Gemm, NaNAndInfinityStayInTheirRowsAndColumns) {
       w.rows[30 * k + 5] = -inf;
       w = [&] {
         Weight<T> packed = w;
-        kernels::pack_weight(aulos::Threads::serial(), w.rows.data(), k, n, k, PanelType::same, packed.panels.data());
-        kernels::pack_weight(aulos::Threads::serial(), w.rows.data(), k, n, k, PanelType::bf16, packed.bf16.data());
+        kernels::pack_weight(aulos::Threads::serial(), w.rows.data(), k, n, k, Numeric::exact, packed.panels.data());
+        kernels::pack_weight(aulos::Threads::serial(), w.rows.data(), k, n, k, Numeric::bf16, packed.bf16.data());
         return packed;
       }();
       Guarded<T> y(rows, n, n);

@@ -1,12 +1,14 @@
 #include "aulos/kernels/gemm_tile.hpp"
 
+#include <algorithm>
+
 #include "tests/kernels/gemm_support.hpp"
 
 namespace {
 
 using namespace gemm_support;
 namespace detail = aulos::kernels::detail;
-using aulos::kernels::PanelType;
+using aulos::Numeric;
 
 template <class T>
 class GemmTile : public ::testing::Test {};
@@ -22,7 +24,7 @@ TYPED_TEST(GemmTile, StripSumsInThePromisedOrder) {
     const auto strip = random<T>(k * rows + 1, 1), panel = random<T>(k * cols + 1, 2);
     for (Index valid = 1; valid <= rows; ++valid) {
       std::vector<T> tile(static_cast<std::size_t>(rows * cols), T(99));
-      detail::multiply_strip<T, PanelType::same>(valid, k, strip.data(), panel.data(), tile.data());
+      detail::multiply_strip<T, Numeric::exact>(valid, k, strip.data(), panel.data(), tile.data());
       for (Index i = 0; i < valid; ++i) {
         for (Index j = 0; j < cols; j += 5) {
           const T expected = ordered_dot(strip.data() + i, rows, panel.data() + j, cols, k);
@@ -40,7 +42,7 @@ TYPED_TEST(GemmTile, PanelsSideBySide) {
     const Index ldx = k + 3, stride = k * cols + 5;
     const auto x = random<T>(2 * ldx, 3), w = random<T>(2 * stride, 4);
     std::vector<T> tile(static_cast<std::size_t>(4 * cols), T(99));
-    detail::multiply_tile<T, PanelType::same, 2, 2, false>(k, x.data(), ldx, w.data(), stride, tile.data());
+    detail::multiply_tile<T, Numeric::exact, 2, 2, false>(k, x.data(), ldx, w.data(), stride, tile.data());
     for (Index i = 0; i < 2; ++i) {
       for (Index j = 0; j < 2 * cols; ++j) {
         const T expected = ordered_dot(x.data() + i * ldx, 1, w.data() + j / cols * stride + j % cols, cols, k);
@@ -50,21 +52,55 @@ TYPED_TEST(GemmTile, PanelsSideBySide) {
   }
 }
 
-TEST(GemmTileBf16, WidensColumnPairs) {
-  constexpr Index cols = detail::gemm_cols<float>, half = cols / 2, k = 5;
-  std::vector<std::uint16_t> panel(static_cast<std::size_t>(k * cols));
-  for (Index p = 0; p < k; ++p) {
-    for (Index j = 0; j < cols; ++j) {  // column j = 2^(j % 8) (p + 1), exact in bf16
-      const float value = static_cast<float>((1 << (j % 8)) * (p + 1)) * (j < half ? 1.0f : -1.0f);
-      panel[static_cast<std::size_t>(p * cols + j % half * 2 + j / half)] =
-          static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16);
+// bf16 panels [k / 2][columns][2], widened: the same sums as of floats, also of an odd number.
+template <detail::PairOrder order>
+void check_pairs() {
+  constexpr Index rows = detail::gemm_rows, cols = detail::gemm_cols<float>;
+  for (const Index k : depths) {
+    const auto strip = random<float>(k * rows + 1, 8), panel = random_bf16<float>(k * cols + 1, 9);
+    std::vector<std::uint16_t> pairs(static_cast<std::size_t>((k + 1) / 2 * 2 * cols + 1), 0x7f80);  // infinity
+    for (Index p = 0; p < k; ++p) {
+      for (Index j = 0; j < cols; ++j) {
+        pairs[static_cast<std::size_t>((p / 2 * cols + j) * 2 + p % 2)] = static_cast<std::uint16_t>(
+            std::bit_cast<std::uint32_t>(panel[static_cast<std::size_t>(p * cols + j)]) >> 16);
+      }
+    }
+    // The order of the strip and the panel in which the promised sum is that of the tile.
+    auto a = strip, b = panel;
+    for (Index p = 0; order == detail::PairOrder::upper_first && p + 1 < k; p += 2) {
+      std::swap_ranges(a.begin() + p * rows, a.begin() + (p + 1) * rows, a.begin() + (p + 1) * rows);
+      std::swap_ranges(b.begin() + p * cols, b.begin() + (p + 1) * cols, b.begin() + (p + 1) * cols);
+    }
+    for (Index valid = 1; valid <= rows; ++valid) {
+      std::vector<float> tile(static_cast<std::size_t>(rows * cols), 99.0f);
+      detail::multiply_strip<float, Numeric::bf16, order>(valid, k, strip.data(), pairs.data(), tile.data());
+      for (Index i = 0; i < valid; ++i) {
+        for (Index j = 0; j < cols; j += 3) {
+          const float expected = ordered_dot(a.data() + i, rows, b.data() + j, cols, k);
+          ASSERT_TRUE(same_bits(tile[static_cast<std::size_t>(i * cols + j)], expected)) << k << ' ' << i << ' ' << j;
+        }
+      }
     }
   }
-  const std::vector<float> x(k, 1.0f);
-  std::vector<float> tile(static_cast<std::size_t>(cols));
-  detail::multiply_tile<float, PanelType::bf16, 1, 1, false>(k, x.data(), k, panel.data(), 0, tile.data());
-  for (Index j = 0; j < cols; ++j) {
-    EXPECT_EQ(tile[static_cast<std::size_t>(j)], static_cast<float>((1 << (j % 8)) * 15) * (j < half ? 1.0f : -1.0f));
+}
+
+TEST(GemmTileBf16, PairsInOrder) { check_pairs<detail::PairOrder::ascending>(); }
+TEST(GemmTileBf16, UpperOfEachPairFirst) { check_pairs<detail::PairOrder::upper_first>(); }
+
+// A chunk added to those before.
+TYPED_TEST(GemmTile, ChunksAddUp) {
+  using T = TypeParam;
+  constexpr Index rows = detail::gemm_rows, cols = detail::gemm_cols<T>, k = 2000;
+  const auto strip = random<T>(k * rows, 10), panel = random<T>(k * cols, 11);
+  std::vector<T> tile(static_cast<std::size_t>(rows * cols), T(99));
+  detail::multiply_strip<T, Numeric::exact>(rows, 1536, strip.data(), panel.data(), tile.data());
+  detail::multiply_strip<T, Numeric::exact>(rows, k - 1536, strip.data() + 1536 * rows, panel.data() + 1536 * cols,
+                                            detail::TileOut<T>(tile.data(), 0, nullptr, true));
+  for (Index i = 0; i < rows; ++i) {
+    for (Index j = 0; j < cols; ++j) {
+      const T expected = ordered_dot(strip.data() + i, rows, panel.data() + j, cols, k);
+      ASSERT_TRUE(same_bits(tile[static_cast<std::size_t>(i * cols + j)], expected)) << i << ' ' << j;
+    }
   }
 }
 

@@ -93,6 +93,18 @@ TYPED_TEST(Modulate, GatedResidualAgreesWithTheNaiveTwin) {
   }
 }
 
+// Results that are larger than the caches take another way, with the same bits.
+TYPED_TEST(Modulate, PastTheCaches) {
+  using T = TypeParam;
+  const Index n = 256, rows = kernels::detail::past_caches_bytes / static_cast<Index>(sizeof(T)) / n + 3;
+  std::vector<T> memory(static_cast<std::size_t>((2 * rows + 2) * n) + 32);
+  T* y = memory.data() + (64 - reinterpret_cast<std::uintptr_t>(memory.data()) % 64) % 64 / sizeof(T);
+  T *x = y + rows * n, *scale = x + rows * n, *shift = scale + n;
+  for (Index i = 0; i < (rows + 2) * n; ++i) x[i] = static_cast<T>(i * 37 % 101) - T(40);
+  kernels::modulate<T>(this->team.threads(), rows, n, {x, n}, {scale, 0, 1}, {shift, 0, 1}, {y, n});
+  for (Index i = 0; i < rows * n; ++i) ASSERT_EQ(y[i], x[i] * (1 + scale[i % n]) + shift[i % n]) << i;  // integers
+}
+
 TYPED_TEST(Modulate, NanStaysInItsPlace) {
   using T = TypeParam;
   for (Index n = 1; n <= 2 * simd::lanes<T> + 1; ++n) {

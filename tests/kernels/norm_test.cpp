@@ -145,6 +145,41 @@ TYPED_TEST(NormKernel, ALargeMeanCostsNothing) {
   }
 }
 
+// The pivot of the one pass over a row is then far from its mean.
+TYPED_TEST(NormKernel, FirstElementsUnlikeTheRest) {
+  using T = TypeParam;
+  for (const Index n : {65, 1537, 200001}) {
+    if (sizeof(T) == sizeof(double) && n > 10000) continue;  // the twin too sums in double
+    Problem<T> p(3, n, 1, 0, {false, false});
+    for (Index r = 0; r < 3; ++r) {
+      for (Index i = 0; i < 64; ++i) p.x.row(r)[i] += T(1e5) * static_cast<T>(r + 1);
+    }
+    Matrix<T> y(3, n), want(3, n);
+    this->forward(Norm::layer, p.shape(), p.in, y.view());
+    kernels::naive::norm(Norm::layer, p.shape(), p.in, want.view());
+    expect_close(y, want, 8);
+  }
+}
+
+// Results that are larger than the caches take another way, with the same bits.
+TYPED_TEST(NormKernel, PastTheCaches) {
+  using T = TypeParam;
+  const Index n = 256, rows = kernels::detail::past_caches_bytes / static_cast<Index>(sizeof(T)) / n + 3;
+  std::vector<T> memory(static_cast<std::size_t>(2 * rows * n) + 32);
+  T* y = memory.data() + (64 - reinterpret_cast<std::uintptr_t>(memory.data()) % 64) % 64 / sizeof(T);
+  T* x = y + rows * n;
+  for (Index i = 0; i < rows * n; ++i) x[i] = static_cast<T>(i * 37 % 101) - T(40);
+  ASSERT_EQ(kernels::detail::past_caches<T>(x, {y, n}, rows, n), simd::has_stream);
+  for (const Norm kind : {Norm::layer, Norm::rms}) {
+    this->forward(kind, {rows, n, 1e-5}, {.x = {x, n}}, {y, n});
+    for (const Index r : {Index{0}, rows / 2, rows - 1}) {
+      std::vector<T> alone(static_cast<std::size_t>(n));
+      this->forward(kind, {1, n, 1e-5}, {.x = {x + r * n, n}}, {alone.data(), n});
+      for (Index i = 0; i < n; ++i) ASSERT_EQ(y[r * n + i], alone[static_cast<std::size_t>(i)]) << r << " " << i;
+    }
+  }
+}
+
 TYPED_TEST(NormKernel, EpsStandsInsideTheRootOfTheMean) {
   using T = TypeParam;
   Matrix<T> x(1, 2), y(1, 2);

@@ -24,6 +24,19 @@ TEST(Rows, SharedRowsServeTheRowsOfTheirGroup) {
   EXPECT_TRUE(per_row);
 }
 
+TEST(Rows, LargeAlignedResultsGoPastTheCaches) {
+  alignas(64) static float y[64], x[1];
+  constexpr Index enough = kernels::detail::past_caches_bytes / static_cast<Index>(sizeof(float)) / 64;
+  const auto past = [&](float* to, Index stride, Index rows) {
+    return kernels::detail::past_caches<float>(x, {to, stride}, rows, 64);
+  };
+  EXPECT_EQ(past(y, 64, enough), simd::has_stream);
+  EXPECT_FALSE(past(y, 64, enough - 1));
+  EXPECT_FALSE(past(y + 1, 64, enough)) << "a row that starts within a batch";
+  EXPECT_FALSE(past(y, 65, enough)) << "rows that start within a batch";
+  EXPECT_FALSE(kernels::detail::past_caches<float>(y, {y, 64}, enough, 64)) << "in place";
+}
+
 TEST(Rows, EveryElementLiesInOneStretch) {
   aulos::ThreadTeam team(2);
   for (const Index columns : {0, 1, 7, 16383, 16384, 16385, 50000}) {

@@ -217,7 +217,7 @@ TEST(SD3Model, PackedWeightsGiveTheSameAndBf16NearlyTheSame) {
   const SD3 model = random_sd3(small_sd35(), 1, 0.1);
   SD3 packed = model, half = model;
   aulos::nn::pack(packed);
-  aulos::nn::pack(half, aulos::kernels::PanelType::bf16);
+  aulos::nn::pack(half, aulos::Numeric::bf16);
   Context context({.threads = 2});
   const SD3Inputs inputs(context, model.config, 2);
   const Floats y = values(inputs.run(context, model));

@@ -91,7 +91,7 @@ TEST(Linear, APackedWeightGivesTheSame) {
   const Linear<float> layer = random_linear<float>(37, 21);
   Linear<float> packed = layer, half = layer;
   packed.weight.pack();
-  half.weight.pack(aulos::kernels::PanelType::bf16);
+  half.weight.pack(aulos::Numeric::bf16);
   const auto x = context.normal<float>(Shape<2>{9, 37});
   const auto y = layer(x), z = packed(x), w = half(x);
   double error = 0, size = 0;

@@ -147,7 +147,7 @@ TEST(Module, PacksAndUnpacksItsWeights) {
   EXPECT_EQ(copy, packed);
   aulos::nn::unpack(packed);
   EXPECT_EQ(packed, block);
-  aulos::nn::pack(packed, aulos::kernels::PanelType::bf16);
+  aulos::nn::pack(packed, aulos::Numeric::bf16);
   EXPECT_NE(packed, copy);
   aulos::nn::unpack(packed);
   EXPECT_EQ(packed, block);  // eighths up to 1.5 are bf16 numbers

@@ -28,6 +28,33 @@ TEST(AttentionOp, AgreesWithTheFormula) {
   }
 }
 
+// bf16 keeps 8 bits of q, k, v and of the weights: 2^-9 each at most, in sums that average the signs out.
+TEST(AttentionOp, TheContextSaysWhatIsRounded) {
+  const Heads h{2, 17, 70, 2, 2, 40, 40};
+  const auto run = [&](aulos::Numeric numeric, bool recorded) {
+    Context context({.threads = 1, .numeric = numeric});
+    Case<float> c(context);
+    const Arguments<float> a = arguments(c, h);
+    if (recorded) {
+      GradTape tape(context);
+      auto q = a.q;
+      tape.watch(q);
+      return values(scaled_dot_product_attention(q, a.k, a.v));
+    }
+    return values(scaled_dot_product_attention(a.q, a.k, a.v));
+  };
+  const auto exact = run(aulos::Numeric::exact, false), bf16 = run(aulos::Numeric::bf16, false);
+  double error = 0, norm = 0;
+  for (std::size_t i = 0; i < exact.size(); ++i) {
+    error += std::pow(static_cast<double>(bf16[i]) - static_cast<double>(exact[i]), 2);
+    norm += std::pow(static_cast<double>(exact[i]), 2);
+  }
+  EXPECT_LE(std::sqrt(error / norm), 5e-3);
+  EXPECT_GE(std::sqrt(error / norm), 1e-4);
+  EXPECT_EQ(run(aulos::Numeric::int8, false), bf16);
+  EXPECT_EQ(run(aulos::Numeric::bf16, true), exact);  // what a tape records is exact
+}
+
 TEST(AttentionOp, ScalesByTheHeadWidth) {  // q = k0 = ones, k1 = 0, v = [1, 0]
   for (const Index width : {1, 3, 5, 40, 72, 80}) {
     Context context;

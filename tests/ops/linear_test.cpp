@@ -8,9 +8,9 @@ namespace {
 
 using namespace aulos_test;
 using aulos::Activation;
+using aulos::Numeric;
 using aulos::Parameter;
 using aulos::Weight;
-using aulos::kernels::PanelType;
 
 constexpr float nan_value = std::numeric_limits<float>::quiet_NaN();
 
@@ -96,7 +96,7 @@ TEST(LinearOp, Bf16PanelsGiveWhatTheRoundedRowsGive) {
     Context context;
     Case<float> c(context);
     Weight<float> packed = weight(33, 40);
-    packed.pack(PanelType::bf16);
+    packed.pack(Numeric::bf16);
     Weight<float> rounded = packed;
     rounded.unpack();
     EXPECT_FALSE(rounded == weight(33, 40));
@@ -105,16 +105,69 @@ TEST(LinearOp, Bf16PanelsGiveWhatTheRoundedRowsGive) {
   }
 }
 
+// How far an op in a Context's mode is from the sum in double: ||error|| / ||sum||.
+double relative_error(Numeric mode, Numeric stored_as) {
+  Context context({.threads = 1, .numeric = mode});
+  const Weight<float> rows = weight(65, 700);
+  Weight<float> packed = rows;
+  packed.pack(stored_as);
+  Case<float> c(context);
+  const auto x = c.in<2>(Shape<2>{9, 700}, 1);
+  const auto y = linear(x, packed);
+  const auto exact = naive(values(x), rows);
+  double error = 0, norm = 0;
+  for (Index p = 0; p < y.count(); ++p) {
+    const double sum = exact(p), got = static_cast<double>(values(y)[static_cast<std::size_t>(p)]);
+    error += (got - sum) * (got - sum);
+    norm += sum * sum;
+  }
+  return std::sqrt(error / norm);
+}
+
+// Half a unit in the last place of bf16 is 2^-9 of a number, at random 2^-9 / sqrt(3) or less of it; int8 steps are
+// max / 127. The activations' share shows in the difference between a Context that rounds them and one that does not.
+TEST(LinearOp, AContextSaysWhatIsRounded) {
+  EXPECT_LE(relative_error(Numeric::exact, Numeric::exact), 1e-6);
+  EXPECT_LE(relative_error(Numeric::int8, Numeric::exact), 1e-6);  // an exact weight is multiplied exactly
+  const double bf16_storage = relative_error(Numeric::exact, Numeric::bf16);
+  const double bf16 = relative_error(Numeric::bf16, Numeric::bf16);
+  EXPECT_LE(bf16, 3e-3);
+  EXPECT_GT(bf16, 1.2 * bf16_storage);
+  EXPECT_GT(bf16_storage, 1e-4);
+  EXPECT_EQ(relative_error(Numeric::int8, Numeric::bf16), bf16);
+  const double int8_storage = relative_error(Numeric::exact, Numeric::int8);
+  const double int8 = relative_error(Numeric::int8, Numeric::int8);
+  EXPECT_LE(int8, 1.5e-2);
+  EXPECT_GT(int8, 1.2 * int8_storage);
+  EXPECT_GT(int8_storage, 1e-3);
+  EXPECT_EQ(relative_error(Numeric::bf16, Numeric::int8), int8_storage);
+}
+
+TEST(LinearOp, APlanCountsTheScratchOfTheMode) {
+  Weight<float> w = weight(65, 700);
+  w.pack(Numeric::int8);
+  Context exact(Context::Dry({.threads = 1})), coarse(Context::Dry({.threads = 1, .numeric = Numeric::int8}));
+  linear(exact.empty<float>(Shape<2>{9, 700}), w);
+  linear(coarse.empty<float>(Shape<2>{9, 700}), w);
+  EXPECT_EQ(exact.planned().flops, coarse.planned().flops);
+  EXPECT_EQ(coarse.planned().scratch_bytes, aulos::kernels::gemm_scratch<float>({9, 65, 700}, w.view(), Numeric::int8));
+}
+
 TEST(LinearOp, ARowDoesNotDependOnTheRowsBesideIt) {
   Context context;
   Case<float> c(context);
   Weight<float> w = weight(33, 40);
   const auto x = c.in<2>(Shape<2>{67, 40}, 1);
-  for (const bool packed : {false, true}) {
-    if (packed) w.pack();
+  const auto check = [&](const char* stored) {
     const auto all = linear(x, w);
     for (Index r = 0; r < 67; ++r)
-      ASSERT_EQ(values(linear(x.slice(0, r, r + 1), w)), values(all.slice(0, r, r + 1))) << r << packed;
+      ASSERT_EQ(values(linear(x.slice(0, r, r + 1), w)), values(all.slice(0, r, r + 1))) << r << stored;
+  };
+  check("rows");
+  for (const Numeric mode : {Numeric::exact, Numeric::bf16, Numeric::int8}) {
+    w.pack(mode);
+    context.set_numeric(mode);
+    check(name_of(mode));
   }
 }
 

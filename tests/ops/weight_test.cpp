@@ -9,9 +9,9 @@
 namespace {
 
 using aulos::Index;
+using aulos::Numeric;
 using aulos::Shape;
 using aulos::Weight;
-using aulos::kernels::PanelType;
 
 Weight<float> counting(Index out, Index in) {
   Weight<float> w(out, in);
@@ -50,8 +50,8 @@ TEST(Weight, PacksAndUnpacksToTheSameBits) {
 TEST(Weight, Bf16PanelsHoldRoundedValuesInHalfTheMemory) {
   Weight<float> w = counting(64, 64);
   const Weight<float> before = w;
-  w.pack(PanelType::bf16);
-  EXPECT_EQ(w.panel_type(), PanelType::bf16);
+  w.pack(Numeric::bf16);
+  EXPECT_EQ(w.stored_as(), Numeric::bf16);
   EXPECT_EQ(2 * w.bytes(), before.bytes());
   w.unpack();
   bool changed = false;
@@ -62,8 +62,8 @@ TEST(Weight, Bf16PanelsHoldRoundedValuesInHalfTheMemory) {
   }
   EXPECT_TRUE(changed);
   const Weight<float> rounded = w;
-  w.pack(PanelType::bf16);
-  w.pack(PanelType::same);  // through the rows: the values stay those of bf16
+  w.pack(Numeric::bf16);
+  w.pack(Numeric::exact);  // through the rows: the values stay those of bf16
   w.unpack();
   EXPECT_TRUE(w == rounded);
 }
@@ -73,7 +73,7 @@ TEST(Weight, IsRegular) {
   w.pack();
   const Weight<float> copy = w;
   EXPECT_TRUE(copy == w);
-  EXPECT_NE(copy.view().panels, w.view().panels);
+  EXPECT_EQ(copy.view().panels, w.view().panels);  // they never change
   Weight<float> moved = std::move(w);
   EXPECT_TRUE(moved == copy);
   moved = counting(7, 5);
@@ -82,6 +82,8 @@ TEST(Weight, IsRegular) {
   EXPECT_TRUE(moved == copy);
   moved = moved.bytes() > 0 ? Weight<float>(copy) : Weight<float>();
   EXPECT_TRUE(moved == copy);
+  moved.pack(Numeric::bf16);
+  EXPECT_EQ(copy.stored_as(), Numeric::exact);  // a copy goes its own way
   EXPECT_FALSE(counting(7, 5) == counting(5, 7));
 }
 

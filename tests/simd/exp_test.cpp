@@ -81,4 +81,16 @@ TYPED_TEST(Exp, HornerAndEstrinEvaluateThePolynomial) {
   EXPECT_EQ(simd::estrin(T(2), seven), T(3 - 4 + 4 + 32 - 80 + 192 + 448));
 }
 
+// 1 + r ln 2 is exact at integers; what it does between them is the caller's polynomial.
+TYPED_TEST(Exp, ByAPolynomialOfTwoToTheFraction) {
+  using T = TypeParam;
+  using L = std::numeric_limits<T>;
+  static constexpr T line[] = {T(1), T(0.6931471805599453)};
+  const auto power = [](T x) { return simd::exp2_by(simd::Batch<T>(x), line).get(0); };
+  for (int n = -100; n <= 100; ++n) EXPECT_EQ(power(T(n)), std::ldexp(T(1), n)) << n;
+  EXPECT_NEAR(power(T(4.25)), T(16) * (T(1) + T(0.25) * line[1]), T(1e-5));
+  for (const T x : {-L::infinity(), L::lowest(), T(-1200)}) EXPECT_TRUE(same_bits(power(x), T(0))) << x;
+  EXPECT_TRUE(std::isnan(power(L::quiet_NaN())));
+}
+
 }  // namespace

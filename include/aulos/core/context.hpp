@@ -15,6 +15,7 @@
 #include "aulos/core/eigen.hpp"
 #include "aulos/core/error.hpp"
 #include "aulos/core/function_ref.hpp"
+#include "aulos/core/numeric.hpp"
 #include "aulos/core/pool.hpp"
 #include "aulos/core/processor.hpp"
 #include "aulos/core/profile.hpp"
@@ -30,9 +31,10 @@ namespace aulos::inline AULOS_ISA {
 class GradTape;
 
 struct ContextOptions {
-  int threads = 0;                // 0: as many as the processor, the affinity mask and the container's quota allow
-  std::uint64_t seed = 0;         // of random()
-  std::size_t reserve_bytes = 0;  // pool memory to take at once; see plan()
+  int threads = 0;                   // 0: as many as the processor, the affinity mask and the container's quota allow
+  std::uint64_t seed = 0;            // of random()
+  std::size_t reserve_bytes = 0;     // pool memory to take at once; see plan()
+  Numeric numeric = Numeric::exact;  // what products may round
 };
 
 // What a computation would cost, without arithmetic.
@@ -63,7 +65,10 @@ class Context {
   // Threads lent by the application: it must outlive the Context.
   template <Executor E>
   explicit Context(E& executor, const ContextOptions& options = {})
-      : team_(checked(executor)), pool_(new Pool(this, Pool::Kind::real)), random_(options.seed) {
+      : team_(checked(executor)),
+        pool_(new Pool(this, Pool::Kind::real)),
+        random_(options.seed),
+        numeric_(options.numeric) {
     start(options);
   }
 
@@ -175,6 +180,9 @@ class Context {
 
   Random& random() noexcept { return random_; }
   Index threads() const noexcept { return team_.count(); }
+  // What products may round; of use to a caller who lets one model run in bf16 and another exactly.
+  Numeric numeric() const noexcept { return numeric_; }
+  void set_numeric(Numeric numeric) noexcept { numeric_ = numeric; }
   const MemoryUse& memory() const noexcept { return pool_->use(); }
   void reset_memory_peak() noexcept { pool_->reset_peak(); }
   // Takes pool memory now, so that later calls ask the system for none: reserve(plan.held_bytes).
@@ -232,7 +240,10 @@ class Context {
   static constexpr double alone_below = 5e-6;
 
   Context(Pool::Kind kind, const ContextOptions& options)
-      : team_(checked(team_size(kind, options))), pool_(new Pool(this, kind)), random_(options.seed) {
+      : team_(checked(team_size(kind, options))),
+        pool_(new Pool(this, kind)),
+        random_(options.seed),
+        numeric_(options.numeric) {
     start(options);
   }
 
@@ -295,6 +306,7 @@ class Context {
   ThreadTeam team_;
   Pool* pool_;  // goes with its last buffer
   Random random_;
+  Numeric numeric_;
   ScopeStack scopes_;
   GradTape* tape_ = nullptr;
   Plan plan_;

@@ -103,10 +103,10 @@ class Parameter {
     Storage(const Storage&) = delete;
     Storage& operator=(const Storage&) = delete;
     ~Storage() {
-      if (buffer.ready) ::operator delete (buffer.data, std::align_val_t{buffer_alignment});
+      if (buffer.ready) ::operator delete(buffer.data, alignment_of(buffer.bytes));
     }
     void allocate() {
-      buffer.data = system_memory(buffer.bytes, std::align_val_t{buffer_alignment});
+      buffer.data = system_memory(buffer.bytes);
       buffer.ready = true;
       std::memset(buffer.data, 0, buffer.bytes);
     }

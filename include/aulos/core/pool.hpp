@@ -57,16 +57,27 @@ inline constexpr std::size_t round_to_buffer(std::size_t bytes) noexcept {
   return bytes == 0 ? buffer_alignment : (bytes + buffer_alignment - 1) / buffer_alignment * buffer_alignment;
 }
 
-// Memory from the system, to be given back with the aligned operator delete. The system may promise more than it has;
-// what cannot be there beside the caller's `held` bytes is a std::bad_alloc here and not a killed process later.
-inline std::byte* system_memory(std::size_t bytes, std::align_val_t alignment, std::size_t held = 0) {
+inline constexpr std::size_t huge_page = std::size_t{2} << 20;
+
+inline std::align_val_t alignment_of(std::size_t bytes) noexcept {
+  return std::align_val_t{bytes >= 2 * huge_page ? huge_page : buffer_alignment};
+}
+
+// Memory from the system, in huge pages where it is large, to be given back with operator delete and
+// alignment_of(bytes). The system may promise more than it has; what cannot be there beside the caller's `held` bytes
+// is a std::bad_alloc here and not a killed process later.
+inline std::byte* system_memory(std::size_t bytes, std::size_t held = 0) {
 #if defined(__linux__)
   const long pages = sysconf(_SC_PHYS_PAGES);
   const long page = sysconf(_SC_PAGESIZE);
   if (pages > 0 && page > 0 && (held + bytes) / static_cast<std::size_t>(page) >= static_cast<std::size_t>(pages))
     throw std::bad_alloc();
 #endif
-  return static_cast<std::byte*>(::operator new(bytes, alignment));
+  auto* data = static_cast<std::byte*>(::operator new(bytes, alignment_of(bytes)));
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  if (bytes >= 2 * huge_page) madvise(data, bytes / huge_page * huge_page, MADV_HUGEPAGE);
+#endif
+  return data;
 }
 
 // Bytes of a pool. `live` lies in tensors now, `peak` is the most that ever did, `held` is what the system gave; of a
@@ -318,12 +329,6 @@ class Pool {
     return taken;
   }
 
-  static constexpr std::size_t huge_page = std::size_t{2} << 20;
-
-  static std::align_val_t alignment_of(std::size_t bytes) noexcept {
-    return std::align_val_t{bytes >= 2 * huge_page ? huge_page : buffer_alignment};
-  }
-
   std::byte* allocate_memory(std::size_t bytes) {
     if (dry()) {
       // Addresses that no processor maps: touching planned memory faults.
@@ -331,11 +336,7 @@ class Pool {
       next_dry_address_ += bytes;
       return data;
     }
-    std::byte* data = system_memory(bytes, alignment_of(bytes), use_.held);
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    if (bytes >= 2 * huge_page) madvise(data, bytes / huge_page * huge_page, MADV_HUGEPAGE);
-#endif
-    return data;
+    return system_memory(bytes, use_.held);
   }
 
   void free_memory(const Chunk& chunk) const noexcept {

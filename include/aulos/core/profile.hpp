@@ -46,7 +46,8 @@ struct ProfileRow {
 };
 
 // The records added up by operation, the slowest first.
-inline std::vector<ProfileRow> summarise(const std::vector<ProfileRecord>& records) {
+template <class = Deferred>
+std::vector<ProfileRow> summarise(const std::vector<ProfileRecord>& records) {
   std::vector<ProfileRow> rows;
   for (const ProfileRecord& record : records) {
     std::size_t at = 0;

@@ -122,12 +122,14 @@ struct DpmSolverOptions {
 };
 
 // The times of DPM-Solver++: one grid point more than steps.
-inline std::vector<Index> dpm_timesteps(const TimestepOptions& options) {
+template <class = Deferred>
+std::vector<Index> dpm_timesteps(const TimestepOptions& options) {
   return detail::timesteps(options, options.spacing == TimestepSpacing::trailing ? 0 : 1);
 }
 
 // sqrt((1 - A) / A) at those times, then 0. ConfigError where A is 0: 2^-24 takes its place in diffusers.
-inline std::vector<double> dpm_sigmas(const TimestepOptions& options, std::span<const double> alphas) {
+template <class = Deferred>
+std::vector<double> dpm_sigmas(const TimestepOptions& options, std::span<const double> alphas) {
   detail::check_alphas("dpm_sigmas", alphas, options);
   const std::vector<Index> times = dpm_timesteps(options);
   detail::check_signal("dpm_sigmas", alphas, times, "alphas > 0 (rescale_zero_terminal_snr takes the last)");

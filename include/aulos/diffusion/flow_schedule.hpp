@@ -41,7 +41,8 @@ inline double dynamic_shift_of(Index tokens, Index base_tokens, double base_shif
 }
 
 // FlowMatchEulerDiscreteScheduler of diffusers.
-inline FlowSchedule flow_schedule(const FlowScheduleOptions& o) {
+template <class = Deferred>
+FlowSchedule flow_schedule(const FlowScheduleOptions& o) {
   const auto require = [](bool right, const char* field, const std::string& value, const char* expected) {
     if (!right) throw ConfigError(std::string("flow_schedule: ") + field + " is " + value + ", expected " + expected);
   };

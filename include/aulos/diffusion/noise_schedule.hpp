@@ -30,7 +30,8 @@ struct NoiseScheduleOptions {
 };
 
 // A_t = prod_{j <= t} (1 - beta_j), t = 0 .. train_steps - 1.
-inline std::vector<double> alphas_cumprod(const NoiseScheduleOptions& o) {
+template <class = Deferred>
+std::vector<double> alphas_cumprod(const NoiseScheduleOptions& o) {
   if (o.train_steps < 1)
     throw ConfigError("alphas_cumprod: train_steps is " + std::to_string(o.train_steps) + ", expected >= 1");
   for (const auto& [field, beta] : {std::pair{"beta_start", o.beta_start}, {"beta_end", o.beta_end}})
@@ -76,7 +77,8 @@ inline Index round_even(double x) { return static_cast<Index>(std::nearbyint(x))
 
 // Times of a grid of `steps` + `extra` points without its last `extra`, from large to small. Grid points as NumPy's
 // linspace and arange round them, on which ties depend: 999 / 26 * 13 is a little less than 499.5.
-inline std::vector<Index> timesteps(const TimestepOptions& o, Index extra) {
+template <class = Deferred>
+std::vector<Index> timesteps(const TimestepOptions& o, Index extra) {
   if (o.steps < 1 || o.steps + extra > o.train_steps)
     throw ConfigError("timesteps: steps is " + std::to_string(o.steps) + ", expected 1 to " +
                       std::to_string(o.train_steps - extra));
@@ -109,12 +111,16 @@ inline std::vector<Index> timesteps(const TimestepOptions& o, Index extra) {
 }  // namespace detail
 
 // Of DDIM and DDPM.
-inline std::vector<Index> timesteps(const TimestepOptions& options) { return detail::timesteps(options, 0); }
+template <class = Deferred>
+std::vector<Index> timesteps(const TimestepOptions& options) {
+  return detail::timesteps(options, 0);
+}
 
 namespace detail {
 
 // Samplers read A at these times.
-inline void check_alphas(const char* sampler, std::span<const double> alphas, const TimestepOptions& o) {
+template <class = Deferred>
+void check_alphas(const char* sampler, std::span<const double> alphas, const TimestepOptions& o) {
   if (static_cast<Index>(alphas.size()) != o.train_steps)
     throw ConfigError(std::string(sampler) + ": train_steps is " + std::to_string(o.train_steps) + ", but alphas has " +
                       std::to_string(alphas.size()) + " entries");

@@ -19,7 +19,8 @@ namespace detail {
 }
 
 // A count in a respacing text.
-inline Index respacing_count(std::string_view spec, std::string_view digits) {
+template <class = Deferred>
+Index respacing_count(std::string_view spec, std::string_view digits) {
   while (!digits.empty() && digits.front() == ' ') digits.remove_prefix(1);
   while (!digits.empty() && digits.back() == ' ') digits.remove_suffix(1);
   Index count = 0;
@@ -36,7 +37,8 @@ inline Index respacing_count(std::string_view spec, std::string_view digits) {
 // "a,b,..": the chain is cut into as many sections as there are counts (the first ones a step longer where that does
 // not come out even) and each gives its count, from its first step to its last, rounded to even. space_timesteps of
 // guided diffusion and DiT.
-inline std::vector<Index> respaced_timesteps(std::string_view spec, Index train_steps) {
+template <class = Deferred>
+std::vector<Index> respaced_timesteps(std::string_view spec, Index train_steps) {
   if (train_steps < 1)
     throw ConfigError("respaced_timesteps: train_steps is " + std::to_string(train_steps) + ", expected >= 1");
   std::vector<Index> steps;

@@ -45,6 +45,7 @@ class Checkpoint {
  public:
   // A *.safetensors file, or the *.index.json of a sharded one. Metadata of shards is merged, the first value of a key
   // wins.
+  template <class = Deferred>
   static Checkpoint open(const std::string& path, OpenOptions options = {}) {
     constexpr std::string_view index = ".index.json";
     auto state = std::make_shared<State>();
@@ -59,6 +60,7 @@ class Checkpoint {
   }
 
   // A file's bytes in memory, which must outlive the result and its copies.
+  template <class = Deferred>
   static Checkpoint from_bytes(std::span<const std::byte> bytes, std::string name = "memory") {
     auto state = std::make_shared<State>();
     state->path = std::move(name);
@@ -81,6 +83,7 @@ class Checkpoint {
   // nullptr if there is none of that name.
   const TensorInfo* find(std::string_view name) const { return state_->names.find(tensors(), name); }
 
+  template <class = Deferred>
   const TensorInfo& info(std::string_view name) const {
     if (const TensorInfo* found = find(name)) return *found;
     std::vector<std::string_view> names;
@@ -185,6 +188,7 @@ class Checkpoint {
     std::memcpy(destination.data(), bytes.data() + offset, destination.size());
   }
 
+  template <class = Deferred>
   static std::unique_ptr<Source> open_source(const std::string& path, OpenOptions options) {
     auto source = std::make_unique<Source>();
     const File& file = source->file.emplace(path);
@@ -197,6 +201,7 @@ class Checkpoint {
     return source;
   }
 
+  template <class = Deferred>
   static void append(State& state, std::unique_ptr<Source> source) {
     SafetensorsHeader& header = source->header;
     for (TensorInfo& tensor : header.tensors) tensor.file = static_cast<std::uint32_t>(state.sources.size());
@@ -210,6 +215,7 @@ class Checkpoint {
     state.sources.push_back(std::move(source));
   }
 
+  template <class = Deferred>
   static void open_shards(State& state, OpenOptions options) {
     const ShardIndex index = parse_shard_index(state.path, read_text(state.path, max_header_bytes));
     const std::string folder = state.path.substr(0, state.path.rfind('/') + 1);
@@ -278,6 +284,7 @@ class Checkpoint {
     }
   }
 
+  template <class = Deferred>
   void widen_integers(const TensorInfo& info, Index first, const std::byte* source, std::int64_t* destination,
                       Index count) const {
     switch (info.dtype) {

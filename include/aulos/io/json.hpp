@@ -130,7 +130,8 @@ class Value {
 
 namespace detail {
 
-inline Value read_value(Reader& reader) {
+template <class = Deferred>
+Value read_value(Reader& reader) {
   switch (reader.peek()) {
     case '{': {
       Value::Object members;
@@ -167,7 +168,8 @@ inline Value read_value(Reader& reader) {
 
 // One value and nothing after it. JsonError on anything that RFC 8259 or UTF-8 forbids, on duplicate keys, and on more
 // than max_depth levels.
-inline Value parse(std::string_view text) {
+template <class = Deferred>
+Value parse(std::string_view text) {
   Reader reader(text);
   Value value = detail::read_value(reader);
   reader.expect_end();

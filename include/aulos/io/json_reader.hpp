@@ -4,7 +4,7 @@
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <forward_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -63,7 +63,7 @@ class Reader {
   Index position() const { return static_cast<Index>(at_); }
 
   // Ends the reading; the views into the reader become views into the result.
-  std::deque<std::string> take_strings() { return std::move(unescaped_); }
+  std::forward_list<std::string> take_strings() { return std::move(unescaped_); }
 
   // The next byte that isn't white space, '\0' at the end of the text.
   char peek() {
@@ -92,7 +92,7 @@ class Reader {
     while (at_ < text_.size() && is_plain(text_[at_])) ++at_;
     if (at_ < text_.size() && text_[at_] == '"') return text_.substr(begin, at_++ - begin);
 
-    std::string& result = unescaped_.emplace_back(text_.substr(begin, at_ - begin));
+    std::string& result = unescaped_.emplace_front(text_.substr(begin, at_ - begin));
     while (at_ < text_.size() && text_[at_] != '"') {
       if (text_[at_] == '\\') {
         append_escape(result);
@@ -323,7 +323,7 @@ class Reader {
   Index offset_;
   std::size_t at_ = 0;
   int depth_ = 0;
-  std::deque<std::string> unescaped_;
+  std::forward_list<std::string> unescaped_;
 };
 
 }  // namespace json

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@
 #include "aulos/core/dtype.hpp"
 #include "aulos/core/error.hpp"
 #include "aulos/core/function_ref.hpp"
+#include "aulos/core/numeric.hpp"
 #include "aulos/core/span.hpp"
 #include "aulos/core/text.hpp"
 #include "aulos/io/checkpoint.hpp"
@@ -31,8 +33,9 @@ struct WantedTensor {
 };
 
 struct LoadOptions {
-  std::string prefix = {};        // stands before every name in the file ("model."); names outside it are ignored
-  bool allow_unexpected = false;  // names in the file (under the prefix) that the model doesn't have
+  std::string prefix = {};           // stands before every name in the file ("model."); names outside it are ignored
+  bool allow_unexpected = false;     // names in the file (under the prefix) that the model doesn't have
+  std::optional<Numeric> pack = {};  // pack each weight as soon as it is read: never are all rows in memory
 };
 
 struct LoadReport {
@@ -56,6 +59,7 @@ struct LoadReport {
   }
 
   // One line a problem under a line of counts; of each kind the first thousand.
+  template <class = Deferred>
   std::string text() const {
     std::string result = printable(path, 4096) + ": ";
     if (ok()) return result + "fits the model";
@@ -86,8 +90,9 @@ struct LoadReport {
 namespace detail {
 
 // The prefix under which more wanted names are in the file than under the one that was asked for, as a sentence.
-inline std::string suggest_prefix(std::span<const WantedTensor> wanted, std::span<const std::string_view> missing,
-                                  const Checkpoint& checkpoint, const std::string& current, Index current_matches) {
+template <class = Deferred>
+std::string suggest_prefix(std::span<const WantedTensor> wanted, std::span<const std::string_view> missing,
+                           const Checkpoint& checkpoint, const std::string& current, Index current_matches) {
   constexpr std::size_t samples = 8;
   constexpr std::size_t max_candidates = 64;
   const auto is_separator = [](char c) { return c == '.' || c == '/'; };
@@ -95,8 +100,9 @@ inline std::string suggest_prefix(std::span<const WantedTensor> wanted, std::spa
   std::vector<std::string> removed;  // stands in the model, not in the file
   const auto insert = [](std::vector<std::string>& sorted, std::string_view prefix) {
     std::size_t at = 0;
-    while (at < sorted.size() && sorted[at] < prefix) ++at;
-    if (at == sorted.size() || sorted[at] != prefix) sorted.emplace(sorted.begin() + static_cast<Index>(at), prefix);
+    while (at < sorted.size() && sorted[at].compare(prefix) < 0) ++at;  // clang 14 finds no < of these in a template
+    if (at == sorted.size() || sorted[at].compare(prefix) != 0)
+      sorted.emplace(sorted.begin() + static_cast<Index>(at), prefix);
   };
   insert(added, "");
   for (std::size_t s = 0; s < (std::min)(samples, missing.size()); ++s) {
@@ -147,8 +153,9 @@ inline std::string suggest_prefix(std::span<const WantedTensor> wanted, std::spa
 }  // namespace detail
 
 // Compares names, shapes and dtypes; reads no values. Any float dtype that convert() reads is right.
-inline LoadReport compare(std::span<const WantedTensor> wanted, const Checkpoint& checkpoint,
-                          const LoadOptions& options = {}) {
+template <class = Deferred>
+LoadReport compare(std::span<const WantedTensor> wanted, const Checkpoint& checkpoint,
+                   const LoadOptions& options = {}) {
   LoadReport report;
   report.path = checkpoint.path();
   report.options = options;
@@ -211,8 +218,9 @@ inline LoadReport compare(std::span<const WantedTensor> wanted, const Checkpoint
 }
 
 // The tensor of each wanted name (nullptr: optional and absent), or a CheckpointError with the whole report.
-inline std::vector<const TensorInfo*> match(std::span<const WantedTensor> wanted, const Checkpoint& checkpoint,
-                                            const LoadOptions& options = {}) {
+template <class = Deferred>
+std::vector<const TensorInfo*> match(std::span<const WantedTensor> wanted, const Checkpoint& checkpoint,
+                                     const LoadOptions& options = {}) {
   LoadReport report = compare(wanted, checkpoint, options);
   if (!report.ok()) throw CheckpointError(report.text());
   return std::move(report.matches);

@@ -5,8 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <deque>
-#include <map>
+#include <forward_list>
 #include <optional>
 #include <span>
 #include <string>
@@ -23,12 +22,10 @@
 #include "aulos/core/text.hpp"
 #include "aulos/io/file.hpp"
 #include "aulos/io/json_reader.hpp"
+#include "aulos/io/metadata.hpp"
 #include "aulos/io/text.hpp"
 
 namespace aulos::inline AULOS_ISA::io {
-
-// The pairs of `__metadata__`.
-using Metadata = std::map<std::string, std::string, std::less<>>;
 
 // What a header may hold, beyond the rules of the format. The writer keeps to the same limits.
 inline constexpr Index max_header_bytes = 100'000'000;
@@ -143,13 +140,14 @@ struct SafetensorsHeader {
   Metadata metadata;
 
   std::string text;
-  std::deque<std::string> unescaped;
+  std::forward_list<std::string> unescaped;
   std::vector<Index> extents;  // of all shapes, one after the other
 };
 
 namespace detail {
 
 // Fills a header from its text. Byte numbers in messages count from the start of the file.
+template <class = Deferred>
 class HeaderParser {
  public:
   // `data_bytes` is what the file holds after the header.
@@ -208,15 +206,20 @@ class HeaderParser {
   }
 
   void read_metadata(json::Reader& reader) {
+    std::vector<Metadata::Pair> pairs;
+    std::vector<std::string_view> keys;  // views into the text, or into the reader
     reader.object("string pairs", [&](std::string_view key) {
       if (reader.peek() != '"') reader.fail_here("key " + quote(key) + ": expected a string");
       const std::string_view value = reader.string("a value");
-      if (!header_.metadata.emplace(key, value).second)
-        fail(concat_text({"duplicate key ", quote(key), " in __metadata__"}));
-      if (static_cast<Index>(header_.metadata.size()) > max_metadata_pairs) {
+      if (static_cast<Index>(pairs.size()) == max_metadata_pairs) {
         fail(concat_text({"expected at most ", max_metadata_pairs, " pairs in __metadata__, got more"}));
       }
+      pairs.push_back({std::string(key), std::string(value)});
+      keys.push_back(key);
     });
+    if (const auto twin = json::find_duplicate(keys))
+      fail(concat_text({"duplicate key ", quote(*twin), " in __metadata__"}));
+    header_.metadata = Metadata(std::move(pairs));
   }
 
   void read_tensor(json::Reader& reader, std::string_view name) {
@@ -378,8 +381,9 @@ class HeaderParser {
 // Reads and checks the header of `size` bytes of safetensors that `read(offset, destination)` gives; `source` names
 // them in messages. Nothing is allocated in proportion to a number in the file before that number is checked against
 // `size`. An unknown dtype is an error of the whole file, as in the reference reader; unknown fields are ignored.
-inline SafetensorsHeader read_safetensors_header(
-    const std::string& source, Index size, FunctionRef<void(Index offset, std::span<std::byte> destination)> read) {
+template <class = Deferred>
+SafetensorsHeader read_safetensors_header(const std::string& source, Index size,
+                                          FunctionRef<void(Index offset, std::span<std::byte> destination)> read) {
   const auto fail = [&](const std::string& message) {
     throw CheckpointError(concat_text({printable(source, 4096), ": ", message}));
   };
@@ -405,7 +409,7 @@ inline SafetensorsHeader read_safetensors_header(
     SafetensorsHeader header;
     header.text.resize(static_cast<std::size_t>(header_bytes));
     read(8, as_bytes(header.text));
-    detail::HeaderParser(source, header, size - 8 - header_bytes).parse();
+    detail::HeaderParser<>(source, header, size - 8 - header_bytes).parse();
     return header;
   } catch (const FileError&) {
     throw;

@@ -23,6 +23,7 @@
 #include "aulos/io/file.hpp"
 #include "aulos/io/json_reader.hpp"
 #include "aulos/io/json_writer.hpp"
+#include "aulos/io/metadata.hpp"
 #include "aulos/io/safetensors_header.hpp"
 #include "aulos/io/text.hpp"
 
@@ -41,8 +42,10 @@ using Fill = FunctionRef<void(Index tensor, Index offset, std::span<std::byte> d
 
 namespace detail {
 
-// The order of tensors in the file, by element size (largest first, so that each is aligned to its own size) and then
-// name, and the header that says so.
+inline constexpr Index cache_line = 64;
+
+// The order of tensors in the file, and the header that says so: first those of whole cache lines, which then each
+// begin on one, then by element size (largest first, so that each is aligned to its own size), then by name.
 struct SavePlan {
   std::vector<std::uint32_t> order;
   std::vector<Index> bytes;  // of each tensor, in the caller's order
@@ -50,8 +53,8 @@ struct SavePlan {
   Index total = 0;           // bytes of the data
 };
 
-inline SavePlan plan_save(const std::string& destination, std::span<const SaveTensor> tensors,
-                          const Metadata& metadata) {
+template <class = Deferred>
+SavePlan plan_save(const std::string& destination, std::span<const SaveTensor> tensors, const Metadata& metadata) {
   const auto fail = [&](const std::string& message) {
     throw CheckpointError(concat_text({printable(destination, 4096), ": can't save: ", message}));
   };
@@ -93,6 +96,9 @@ inline SavePlan plan_save(const std::string& destination, std::span<const SaveTe
   }
   if (const auto twin = json::find_duplicate(names)) fail(concat_text({"the name ", quote(*twin), " occurs twice"}));
   plan.order = sorted_indices(tensors.size(), [&](std::uint32_t a, std::uint32_t b) {
+    const bool a_lines = plan.bytes[a] % cache_line == 0 && plan.bytes[a] > 0;
+    const bool b_lines = plan.bytes[b] % cache_line == 0 && plan.bytes[b] > 0;
+    if (a_lines != b_lines) return a_lines;
     const Index a_bits = bits(tensors[a].dtype);
     const Index b_bits = bits(tensors[b].dtype);
     return a_bits != b_bits ? a_bits > b_bits : tensors[a].name < tensors[b].name;
@@ -119,7 +125,8 @@ inline SavePlan plan_save(const std::string& destination, std::span<const SaveTe
   }
   header.end_object();
   std::string text = header.take();
-  text.resize((text.size() + 7) / 8 * 8, ' ');
+  constexpr std::size_t line = cache_line, length = 8;
+  text.resize((text.size() + length + line - 1) / line * line - length, ' ');
   if (static_cast<Index>(text.size()) > max_header_bytes) {
     fail(concat_text({"expected a header of at most ", max_header_bytes, " bytes, got ", text.size()}));
   }
@@ -128,7 +135,8 @@ inline SavePlan plan_save(const std::string& destination, std::span<const SaveTe
   return plan;
 }
 
-inline void check_data(const std::string& destination, std::span<const SaveTensor> tensors, const SavePlan& plan) {
+template <class = Deferred>
+void check_data(const std::string& destination, std::span<const SaveTensor> tensors, const SavePlan& plan) {
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     if (static_cast<Index>(tensors[i].data.size()) != plan.bytes[i]) {
       throw CheckpointError(
@@ -144,7 +152,8 @@ inline void check_data(const std::string& destination, std::span<const SaveTenso
 // Replaces `path` by a file of these tensors, all or nothing: see AtomicFile. Tensors may be views into a mapping of
 // the very file that is replaced. CheckpointError, before anything is written, for what the format can't hold;
 // FileError when the system refuses.
-inline void save(const std::string& path, std::span<const SaveTensor> tensors, const Metadata& metadata = {}) {
+template <class = Deferred>
+void save(const std::string& path, std::span<const SaveTensor> tensors, const Metadata& metadata = {}) {
   const detail::SavePlan plan = detail::plan_save(path, tensors, metadata);
   detail::check_data(path, tensors, plan);
   AtomicFile file(path);
@@ -155,8 +164,8 @@ inline void save(const std::string& path, std::span<const SaveTensor> tensors, c
 
 // The same with values from `fill`; the tensors' data is not looked at. What `fill` throws leaves the old file as it
 // was.
-inline void save(const std::string& path, std::span<const SaveTensor> tensors, Fill fill,
-                 const Metadata& metadata = {}) {
+template <class = Deferred>
+void save(const std::string& path, std::span<const SaveTensor> tensors, Fill fill, const Metadata& metadata = {}) {
   const detail::SavePlan plan = detail::plan_save(path, tensors, metadata);
   AtomicFile file(path);
   file.write(plan.prefix);
@@ -174,7 +183,8 @@ inline void save(const std::string& path, std::span<const SaveTensor> tensors, F
 }
 
 // The same file in memory.
-inline std::vector<std::byte> serialize(std::span<const SaveTensor> tensors, const Metadata& metadata = {}) {
+template <class = Deferred>
+std::vector<std::byte> serialize(std::span<const SaveTensor> tensors, const Metadata& metadata = {}) {
   const std::string destination = "memory";
   const detail::SavePlan plan = detail::plan_save(destination, tensors, metadata);
   detail::check_data(destination, tensors, plan);

@@ -42,7 +42,8 @@ inline bool is_plain_relative_path(std::string_view path) {
 }
 
 // "PATH: " and the problem, or their number and one a line, the first thousand of them.
-inline std::string join_problems(const std::string& path, const std::vector<std::string>& problems) {
+template <class = Deferred>
+std::string join_problems(const std::string& path, const std::vector<std::string>& problems) {
   std::string message = printable(path, 4096) + ": ";
   if (problems.size() == 1) return message + problems.front();
   message += std::to_string(problems.size()) + " problems";
@@ -54,7 +55,8 @@ inline std::string join_problems(const std::string& path, const std::vector<std:
 
 // Parses the text of an index; `source` names it in messages. No shard is opened; all names that are refused are listed
 // at once. `metadata.total_size` is informative in practice (often wrong, as for tied weights) and not checked.
-inline ShardIndex parse_shard_index(const std::string& source, std::string_view text) {
+template <class = Deferred>
+ShardIndex parse_shard_index(const std::string& source, std::string_view text) {
   const auto fail = [&](const std::string& message) {
     throw CheckpointError(concat_text({printable(source, 4096), ": ", message}));
   };
@@ -71,7 +73,9 @@ inline ShardIndex parse_shard_index(const std::string& source, std::string_view 
   }
   ShardIndex index;
   std::vector<std::string> problems;
-  for (const auto& [name, file] : map->members()) {
+  for (const auto& member : map->members()) {
+    const std::string& name = member.first;
+    const json::Value& file = member.second;
     if (!file.is_string()) {
       problems.push_back("entry " + quote(name) + ": expected the name of a shard, got " + file.kind());
     } else if (!is_plain_relative_path(file.as<std::string>())) {

@@ -19,39 +19,43 @@ struct ActivationRow {
 
 namespace detail {
 
-// The tail goes through a batch of its own in memory, so that f is compiled once; its bits are those of a whole batch.
+// A loop of its own, so that the constants of f stay in registers.
 template <class T, class F>
-[[gnu::noinline]] void activate_row(const T* x, T* y, Index n, const F& f) {
-  constexpr Index lanes = simd::lanes<T>;
-  alignas(64) T in[static_cast<std::size_t>(lanes)], out[static_cast<std::size_t>(lanes)];
-  T* tail = nullptr;
-  Index rest = 0;
-  for (Index i = 0;; i = 0, n = lanes) {
-    for (; i + lanes <= n; i += lanes) simd::store(y + i, f(simd::load(x + i)));
-    if (i == n) break;
-    rest = n - i, tail = y + i;
-    simd::store(in, simd::load_partial(x + i, rest));
-    x = in, y = out;
-  }
-  if (rest > 0) simd::store_partial(tail, simd::load(out), rest);
+[[gnu::noinline]] void activate_batches(const T* x, T* y, Index n, const F& f) {
+  for (Index i = 0; i < n; i += simd::lanes<T>) simd::store(y + i, f(simd::load(x + i)));
 }
 
 template <class T, class F>
-[[gnu::noinline]] void activate_row_backward(const T* x, const T* gy, T* gx, Index n, const F& f) {
-  constexpr Index lanes = simd::lanes<T>;
-  alignas(64) T in[static_cast<std::size_t>(lanes)], gin[static_cast<std::size_t>(lanes)],
-      out[static_cast<std::size_t>(lanes)];
-  T* tail = nullptr;
-  Index rest = 0;
-  for (Index i = 0;; i = 0, n = lanes) {
-    for (; i + lanes <= n; i += lanes) simd::store(gx + i, simd::load(gy + i) * f.derivative(simd::load(x + i)));
-    if (i == n) break;
-    rest = n - i, tail = gx + i;
-    simd::store(in, simd::load_partial(x + i, rest));
-    simd::store(gin, simd::load_partial(gy + i, rest));
-    x = in, gy = gin, gx = out;
+[[gnu::noinline]] void activate_batches_backward(const T* x, const T* gy, T* gx, Index n, const F& f) {
+  for (Index i = 0; i < n; i += simd::lanes<T>) {
+    simd::store(gx + i, simd::load(gy + i) * f.derivative(simd::load(x + i)));
   }
-  if (rest > 0) simd::store_partial(tail, simd::load(out), rest);
+}
+
+// The tail goes through a batch of its own in memory, so that f is compiled once; its bits are those of a whole batch.
+template <class T, class F>
+void activate_row(const T* x, T* y, Index n, const F& f) {
+  constexpr Index lanes = simd::lanes<T>;
+  const Index rest = n % lanes, whole = n - rest;
+  activate_batches(x, y, whole, f);
+  if (rest == 0) return;
+  alignas(64) T tail[static_cast<std::size_t>(lanes)];
+  simd::store(tail, simd::load_partial(x + whole, rest));
+  activate_batches(tail, tail, lanes, f);
+  simd::store_partial(y + whole, simd::load(tail), rest);
+}
+
+template <class T, class F>
+void activate_row_backward(const T* x, const T* gy, T* gx, Index n, const F& f) {
+  constexpr Index lanes = simd::lanes<T>;
+  const Index rest = n % lanes, whole = n - rest;
+  activate_batches_backward(x, gy, gx, whole, f);
+  if (rest == 0) return;
+  alignas(64) T tail[static_cast<std::size_t>(lanes)], gradient[static_cast<std::size_t>(lanes)];
+  simd::store(tail, simd::load_partial(x + whole, rest));
+  simd::store(gradient, simd::load_partial(gy + whole, rest));
+  activate_batches_backward(tail, gradient, gradient, lanes, f);
+  simd::store_partial(gx + whole, simd::load(gradient), rest);
 }
 
 }  // namespace detail

@@ -142,12 +142,12 @@ class Backward {
     done = true;
     auto k = [&](std::size_t s) -> const HeadRows<const T>& { return sides_[s].k; };
     auto v = [&](std::size_t s) -> const HeadRows<const T>& { return sides_[s].v; };
-    const Index j = j0 + p.column;
-    pack_joint_columns(k_columns_ + p.column * shape_.width, sides_, k, j, p.count, b_, key_head_, shape_.width);
-    pack_joint_columns(v_columns_ + p.column * shape_.value_width, sides_, v, j, p.count, b_, value_head_,
+    const Index j = j0 + p.column, count = (std::min)(W, nk_ - j);
+    pack_joint_columns(k_columns_ + p.column * shape_.width, sides_, k, j, count, b_, key_head_, shape_.width);
+    pack_joint_columns(v_columns_ + p.column * shape_.value_width, sides_, v, j, count, b_, value_head_,
                        shape_.value_width);
     if (wanted_.dq) {
-      pack_joint_rows(k_rows_, key_rows, p.column, sides_, &AttentionSide<T>::nk, k, j, p.count, b_, key_head_,
+      pack_joint_rows(k_rows_, key_rows, p.column, sides_, &AttentionSide<T>::nk, k, j, count, b_, key_head_,
                       shape_.width);
     }
   }
@@ -160,8 +160,8 @@ class Backward {
                     static_cast<T>(shape_.scale));
     pack_joint_rows(dout_, query_rows, 0, sides_, &AttentionSide<T>::nq, dout, at.i, at.rows, b_, at.h,
                     shape_.value_width);
-    score_product(weight_, q_, at.rows, k_columns_, shape_.width, panels);
-    score_product(dscore_, dout_, at.rows, v_columns_, shape_.value_width, panels);
+    score_product<ExactFormat<T>>(weight_, q_, at.rows, k_columns_, shape_.width, panels);
+    score_product<ExactFormat<T>>(dscore_, dout_, at.rows, v_columns_, shape_.value_width, panels);
     for (Index r = 0; r < at.rows; ++r) differentiate(at, r, row, j0, panels);
     if (wanted_.dv) query_product(dv_, weight_, at.rows, dout_, shape_.value_width, panels);
     if (wanted_.dk) query_product(dk_, dscore_, at.rows, q_, shape_.width, panels);
@@ -189,7 +189,7 @@ class Backward {
 
   // dq_i += scale sum_j ds_ij k_j.
   void add_queries(Position at, const Panels<T>& panels) {
-    key_product(dq_, dscore_, at.rows, k_rows_, shape_.width, panels);
+    key_product<ExactFormat<T>>(dq_, dscore_, at.rows, k_rows_, shape_.width, panels);
     for_each_run(sides_, &AttentionSide<T>::nq, at.i, at.rows, [&](std::size_t s, Index local, Index offset, Index n) {
       const HeadGradient<T>& dq = gradients_[s].dq;
       if (!dq.rows) return;

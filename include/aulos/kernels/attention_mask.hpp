@@ -7,7 +7,8 @@
 //
 // A mask may add block(b, h, i0, i1, j0, j1) -> Visible, so that whole blocks are skipped or left unmasked. A score may
 // add gradient(ds, s, b, h, i, Keys<T> j) -> the gradient of s, given that of the result; without it there is no
-// backward. If gradient() also adds into memory, gradient_sink() says over which axes that memory is shared.
+// backward. If gradient() also adds into memory, gradient_sink() says over which axes that memory is shared. A score
+// that reads memory may add prefetch(b, h, i, Keys<T> j), for one or more batches of keys, to ask for it in time.
 #pragma once
 
 #include <concepts>
@@ -39,6 +40,14 @@ struct Keys {
   // row[j] of each key.
   simd::Batch<T> load(const T* row) const {
     return count >= simd::lanes<T> ? simd::load(row + first) : simd::load_partial(row + first, count);
+  }
+
+  // Asks the memory for row[j] of each key, without waiting.
+  void prefetch(const T* row) const {
+    for (Index j = 0; j < count; j += 64 / Index(sizeof(T))) {
+      __builtin_prefetch(row + first + j, 0, 2);
+      asm volatile("" : : "r"(row + first + j));  // g++ removes a loop that does nothing else
+    }
   }
 
   // Adds x to row[j] of each key.
@@ -252,6 +261,7 @@ struct AdditiveBias {
     if (gradient_data != nullptr) j.add(gradient_data + offset(b, h, i), ds);
     return ds;
   }
+  void prefetch(Index b, Index h, Index i, Keys<T> j) const { j.prefetch(bias + offset(b, h, i)); }
   GradientSink gradient_sink() const { return {gradient_data != nullptr, batch_stride == 0, head_stride == 0}; }
 
  private:
@@ -298,6 +308,11 @@ struct ScoreThen {
   template <class T>
   simd::Batch<T> gradient(simd::Batch<T> ds, simd::Batch<T> s, Index b, Index h, Index i, Keys<T> j) const {
     return first.gradient(second.gradient(ds, first(s, b, h, i, j), b, h, i, j), s, b, h, i, j);
+  }
+  template <class T>
+  void prefetch(Index b, Index h, Index i, Keys<T> j) const {
+    if constexpr (requires { first.prefetch(b, h, i, j); }) first.prefetch(b, h, i, j);
+    if constexpr (requires { second.prefetch(b, h, i, j); }) second.prefetch(b, h, i, j);
   }
   GradientSink gradient_sink() const {
     const GradientSink x = kernels::gradient_sink(first);

@@ -63,13 +63,12 @@ struct Exp2;
 
 template <>
 struct Exp2<float> {
-  static constexpr float lowest = -127.0f;
   static constexpr float c[] = {1.0f, 0.6931470037f, 0.2402224243f, 0.0555073359f, 0.009671513f, 0.0013264727f};
+  static constexpr float coarse[] = {1.0f, 0.6932829f, 0.24221097f, 0.05500893f};
 };
 
 template <>
 struct Exp2<double> {
-  static constexpr double lowest = -1023.0;
   static constexpr double c[] = {1.0,
                                  0.6931471805599456,
                                  0.24022650695909867,
@@ -84,21 +83,43 @@ struct Exp2<double> {
                                  4.0353848832375833e-10};
 };
 
-// 2^x for x <= 0 or little above; 0 where 2^x is no normal number, NaN for NaN.
+// 2^x for x <= 0 or little above; 0 where 2^x is no normal number (some builds: no number at all), NaN for NaN.
 template <class T>
 inline Batch<T> exp2(Batch<T> x) {
-  x = simd::raw_max(Batch<T>(Exp2<T>::lowest), x);
-  const Batch<T> n = simd::round(x);
-  return simd::horner(x - n, Exp2<T>::c) * simd::pow2(n);  // pow2 of `lowest` is 0
+  return simd::exp2_by(x, Exp2<T>::c);
 }
+
+// The same with an error of 1.0e-4, a fortieth of what rounding the result to bf16 adds.
+inline Batch<float> coarse_exp2(Batch<float> x) { return simd::exp2_by(x, Exp2<float>::coarse); }
 
 // ---- packing
 
+// Asks the memory for a row, for the second-level cache, without waiting.
 template <class T>
+[[gnu::always_inline]] inline void prefetch_row(const T* row, Index width) {
+  constexpr Index line = 64 / Index(sizeof(T));
+  for (Index c = 0; c < width; c += line) {
+    __builtin_prefetch(row + c, 0, 2);
+    asm volatile("" : : "r"(row + c));  // g++ removes a loop that does nothing else
+  }
+}
+
+template <class T>
+void prefetch_rows(const T* from, Index stride, Index n, Index width) {
+  for (Index r = 0; r < n; ++r) prefetch_row(from + r * stride, width);
+}
+
+// Packing and products of single rows call ahead(r) once for each row, evenly over their work, to ask for later ones.
+struct NothingAhead {
+  void operator()(const auto&) const {}
+};
+
+template <class T, class Ahead = NothingAhead>
 [[gnu::noinline]] void pack_rows(T* to, Index rows, Index first, const T* from, Index stride, Index n, Index width,
-                                 T factor = T(1)) {
+                                 T factor = T(1), const Ahead& ahead = {}) {
   constexpr Index W = panel<T>;
   for (Index r = 0; r < n; ++r) {
+    ahead(r);
     const T* in = from + r * stride;
     T* out = to + (first + r) * W;
     for (Index c = 0; c < width; c += W, in += W, out += W * rows) {
@@ -113,13 +134,15 @@ template <class T>
   }
 }
 
-template <class T>
-[[gnu::noinline]] void pack_columns(T* to, Index first, const T* from, Index stride, Index n, Index width) {
+template <class T, class Ahead = NothingAhead>
+[[gnu::noinline]] void pack_columns(T* to, Index first, const T* from, Index stride, Index n, Index width,
+                                    const Ahead& ahead = {}) {
   constexpr Index W = panel<T>, L = lanes<T>;
   for (Index r = 0; r < n; r += L) {
     const Index rows = (std::min)(L, n - r);
     for (Index c = 0; c < width; c += L) {
       const Index columns = (std::min)(L, width - c);
+      for (Index x = rows * c / width; x < rows * (std::min)(width, c + L) / width; ++x) ahead(r + x);
       const T* in = from + r * stride + c;
       T* out = to + c * W + first + r;
       Batch<T> column[static_cast<std::size_t>(L)];
@@ -163,8 +186,10 @@ template <class T>
 struct Panels {
   struct Entry {
     Index column;  // within the tile
-    Index count;   // keys
+    Index count;   // keys to be seen
     Visible visible;
+
+    bool whole() const { return visible == Visible::all && count == panel<T>; }
   };
   std::array<Entry, static_cast<std::size_t>(max_panels<T>)> entry;
   Index size = 0;
@@ -173,15 +198,20 @@ struct Panels {
   const Entry* end() const { return entry.data() + size; }
 };
 
-// The panels of the keys [j0, j1) that queries [i0, i1) see.
+// The panels of the keys [j0, j1) that queries [i0, i1) see; of a panel whose second batch none of them sees, the
+// first.
 template <class T, class Mask>
 Panels<T> visible_panels(const Mask& mask, Index b, Index h, Index i0, Index i1, Index j0, Index j1) {
   Panels<T> panels;
-  const Visible whole = visible_block(mask, b, h, i0, i1, j0, j1);
+  const Visible whole = j0 < j1 ? visible_block(mask, b, h, i0, i1, j0, j1) : Visible::none;
   if (whole == Visible::none) return panels;
   for (Index j = j0; j < j1; j += panel<T>) {
-    const Index count = (std::min)(panel<T>, j1 - j);
+    Index count = (std::min)(panel<T>, j1 - j);
     const Visible part = whole == Visible::all ? whole : visible_block(mask, b, h, i0, i1, j, j + count);
+    if (part == Visible::some && count > lanes<T> &&
+        visible_block(mask, b, h, i0, i1, j + lanes<T>, j + count) == Visible::none) {
+      count = lanes<T>;
+    }
     if (part != Visible::none) panels.entry[static_cast<std::size_t>(panels.size++)] = {j - j0, count, part};
   }
   return panels;

@@ -10,6 +10,7 @@
 #include "aulos/kernels/matmul.hpp"
 #include "aulos/simd/for_lanes.hpp"
 #include "aulos/simd/row_sum.hpp"
+#include "aulos/simd/transpose.hpp"
 #include "aulos/simd/unroll.hpp"
 
 namespace aulos::inline AULOS_ISA::kernels::chunk {
@@ -20,21 +21,143 @@ MatrixView<const T> matrix(const T* data, Index rows, Index columns, Index strid
   return {data, rows, columns, stride, 1};
 }
 
-// c [m, n] (+)= a [m, k] b [k, n] on this thread, in the order of `matmul`. Takes its copies from what is left of the
-// scratch.
+namespace detail {
+
+// Rows and batches of columns of a tile: accumulators enough to hide the latency of a multiply-add.
+#if defined(__AVX512F__) || defined(__aarch64__)
+inline constexpr int tile_rows = 8;
+#else
+inline constexpr int tile_rows = 4;
+#endif
+
+// c [valid, width batches] (+)= a b over k, `valid` <= tile_rows. a and b are read where they lie.
+template <class T, int width, class Part>
+[[gnu::noinline]] void product_tile(MatrixView<const T> a, Index valid, const T* b, Index ldb, T* c, Index ldc,
+                                    Update update, Part part) {
+  constexpr int rows = tile_rows;
+  const T* row[static_cast<std::size_t>(rows)];
+  simd::Batch<T> sum[static_cast<std::size_t>(rows)][static_cast<std::size_t>(width)];
+  AULOS_UNROLL for (int r = 0; r < rows; ++r) {
+    row[r] = a.data + std::min<Index>(r, valid - 1) * a.row_stride;  // one that is no row repeats the last
+    AULOS_UNROLL for (int w = 0; w < width; ++w) sum[r][w] = simd::Batch<T>(T(0));
+  }
+  const Index step = a.col_stride;
+  for (Index k = 0, at = 0; k < a.cols; ++k, at += step, b += ldb) {
+    simd::Batch<T> column[static_cast<std::size_t>(width)];
+    AULOS_UNROLL for (int w = 0; w < width; ++w) column[w] = part.load(b + w * simd::lanes<T>);
+    AULOS_UNROLL for (int r = 0; r < rows; ++r) {
+      const simd::Batch<T> x(row[r][at]);
+      AULOS_UNROLL for (int w = 0; w < width; ++w) sum[r][w] = simd::fma(x, column[w], sum[r][w]);
+    }
+  }
+  AULOS_UNROLL for (int r = 0; r < rows; ++r) {
+    if (r >= valid) continue;
+    AULOS_UNROLL for (int w = 0; w < width; ++w) {
+      T* to = c + r * ldc + w * simd::lanes<T>;
+      part.store(to, update == Update::add ? part.load(to) + sum[r][w] : sum[r][w]);
+    }
+  }
+}
+
+// to [cols, rows of a], rows `stride` apart, a whole number of batches: the transpose of a, whose rows are contiguous.
 template <class T>
-[[gnu::noinline]] void product(MatrixView<const T> a, MatrixView<const T> b, T* c, Index ldc, Update update,
-                               Scratch scratch) {
-  const GemmShape shape{a.rows, b.cols, a.cols};
-  kernels::detail::matmul_piece<T>({a, b, c, ldc}, update, shape, {0, shape.m},
-                                   {0, kernels::detail::panel_count<T>(shape.n)}, scratch);
+[[gnu::noinline]] void pack_transposed(MatrixView<const T> a, T* to, Index stride) {
+  constexpr Index lanes = simd::lanes<T>;
+  for (Index r = 0; r < a.rows; r += lanes) {
+    for (Index c = 0; c < a.cols; c += lanes) {
+      simd::Batch<T> column[static_cast<std::size_t>(lanes)];
+      const Index cols = (std::min)(lanes, a.cols - c), rows = (std::min)(lanes, a.rows - r);
+      const T* from = a.data + r * a.row_stride + c;
+      if (cols == lanes && rows == lanes) {
+        simd::load_transposed<T>(from, a.row_stride, lanes, lanes, column);
+        AULOS_UNROLL for (Index i = 0; i < lanes; ++i) simd::store(to + (c + i) * stride + r, column[i]);
+      } else {
+        simd::load_transposed<T>(from, a.row_stride, rows, cols, column);
+        for (Index i = 0; i < cols; ++i) simd::store(to + (c + i) * stride + r, column[i]);
+      }
+    }
+  }
+}
+
+// Columns of a packed transpose, rows of which start at a batch.
+template <class T>
+constexpr Index packed_stride(Index columns) noexcept {
+  return (columns + simd::lanes<T> - 1) / simd::lanes<T> * simd::lanes<T>;
+}
+
+}  // namespace detail
+
+// Asks the memory for rows that will be wanted, a few at a time, between the tiles of the products before them.
+template <class T>
+class RowsAhead {
+ public:
+  void add(const T* data, Index stride, Index rows, Index width) noexcept {
+    source_[sources_++] = {data, stride, rows, width};
+  }
+
+  void some() noexcept {
+    constexpr Index line = 64 / static_cast<Index>(sizeof(T));
+    for (int turn = 0; turn < 8 && source_at_ < sources_; ++turn) {
+      const Source& s = source_[source_at_];
+      const T* row = s.data + row_at_ * s.stride;
+      for (Index i = 0; i < s.width; i += line) __builtin_prefetch(row + i, 0, 2);
+      if (++row_at_ < s.rows) continue;
+      ++source_at_;
+      row_at_ = 0;
+    }
+  }
+
+ private:
+  struct Source {
+    const T* data;
+    Index stride, rows, width;
+  };
+  Source source_[3];
+  Index sources_ = 0, source_at_ = 0, row_at_ = 0;
+};
+
+// Which elements of a product are wanted: with `lower` those above the diagonal may be left as they are.
+enum class Cover { all, lower };
+
+// c [m, n] (+)= a [m, k] b [k, n] on this thread: each element a sum in T over k in order. The rows of b or its columns
+// are contiguous; in the second case it is copied to what is left of the scratch.
+template <class T>
+void product(MatrixView<const T> a, MatrixView<const T> b, T* c, Index ldc, Update update, Scratch scratch,
+             Cover cover = Cover::all, RowsAhead<T>* ahead = nullptr) {
+  constexpr Index lanes = simd::lanes<T>;
+  const T* from = b.data;
+  Index ldb = b.row_stride;
+  if (b.col_stride != 1) {
+    ldb = detail::packed_stride<T>(b.cols);
+    T* packed = scratch.take<T>(b.rows * ldb);
+    detail::pack_transposed(b.transposed(), packed, ldb);
+    from = packed;
+  }
+  for (Index j = 0; j < b.cols;) {
+    const bool wide = j + 2 * lanes <= b.cols;
+    const Index top = cover == Cover::all ? 0 : j / detail::tile_rows * detail::tile_rows;
+    for (Index i = top; i < a.rows; i += detail::tile_rows) {
+      const Index valid = std::min<Index>(detail::tile_rows, a.rows - i);
+      const MatrixView<const T> rows{a.data + i * a.row_stride, valid, a.cols, a.row_stride, a.col_stride};
+      if (wide) {
+        detail::product_tile<T, 2>(rows, valid, from + j, ldb, c + i * ldc + j, ldc, update, simd::WholeBatch<T>{});
+      } else {
+        detail::product_tile<T, 1>(rows, valid, from + j, ldb, c + i * ldc + j, ldc, update,
+                                   simd::PartialBatch<T>{(std::min)(lanes, b.cols - j)});
+      }
+      if (ahead != nullptr) ahead->some();
+    }
+    j += wide ? 2 * lanes : lanes;
+  }
 }
 
 // Scratch for any one of the products at a time.
 template <class T>
 std::size_t product_scratch(std::initializer_list<GemmShape> shapes) {
   std::size_t most = 0;
-  for (const GemmShape& shape : shapes) most = (std::max)(most, matmul_scratch<T>(shape));
+  for (const GemmShape& shape : shapes) {
+    most = (std::max)(most, scratch_size<T>(shape.k * detail::packed_stride<T>(shape.n)));
+  }
   return most;
 }
 
@@ -85,9 +208,9 @@ namespace detail {
 
 // Rows [first, first + valid) of triangle_product, `width` batches of columns from b and c on.
 template <class T, int width, class Part>
-[[gnu::always_inline]] inline void triangle_tile(Triangle triangle, MatrixView<const T> a, Index first, Index valid,
-                                                 const T* b, Index ldb, T* c, Index ldc, Update update, Part part) {
-  constexpr int rows = 4;
+[[gnu::noinline]] void triangle_tile(Triangle triangle, MatrixView<const T> a, Index first, Index valid, const T* b,
+                                     Index ldb, T* c, Index ldc, Update update, Part part) {
+  constexpr int rows = tile_rows;
   const bool lower = triangle == Triangle::lower || triangle == Triangle::strictly_lower;
   const Index strict = triangle == Triangle::lower || triangle == Triangle::upper ? 0 : 1;
   // Row i sums [0, i + 1 - strict) or [i + strict, m): from `begin` to `end` some row of the tile, from `from` to `to`
@@ -101,17 +224,27 @@ template <class T, int width, class Part>
     row[r] = a.data + (std::min)(first + r, last) * a.row_stride;  // one that is no row of the tile repeats the last
     AULOS_UNROLL for (int w = 0; w < width; ++w) sum[r][w] = simd::Batch<T>(T(0));
   }
-  for (Index k = begin; k < end; ++k) {
+  const auto some = [&](Index k, Index stop) {
+    for (; k < stop; ++k) {
+      simd::Batch<T> column[static_cast<std::size_t>(width)];
+      AULOS_UNROLL for (int w = 0; w < width; ++w) column[w] = part.load(b + k * ldb + w * simd::lanes<T>);
+      AULOS_UNROLL for (int r = 0; r < rows; ++r) {
+        if (lower ? k >= first + r + 1 - strict : k < first + r + strict) continue;
+        const simd::Batch<T> x(row[r][k * a.col_stride]);
+        AULOS_UNROLL for (int w = 0; w < width; ++w) sum[r][w] = simd::fma(x, column[w], sum[r][w]);
+      }
+    }
+  };
+  some(begin, (std::min)(from, end));
+  for (Index k = (std::max)(begin, from); k < to; ++k) {
     simd::Batch<T> column[static_cast<std::size_t>(width)];
     AULOS_UNROLL for (int w = 0; w < width; ++w) column[w] = part.load(b + k * ldb + w * simd::lanes<T>);
-    const bool all = k >= from && k < to;
     AULOS_UNROLL for (int r = 0; r < rows; ++r) {
-      const bool in = all || (lower ? k < first + r + 1 - strict : k >= first + r + strict);
-      if (!in) continue;
       const simd::Batch<T> x(row[r][k * a.col_stride]);
       AULOS_UNROLL for (int w = 0; w < width; ++w) sum[r][w] = simd::fma(x, column[w], sum[r][w]);
     }
   }
+  some((std::max)(begin, to), end);
   AULOS_UNROLL for (int r = 0; r < rows; ++r) {
     if (r >= valid) continue;
     AULOS_UNROLL for (int w = 0; w < width; ++w) {
@@ -128,7 +261,7 @@ template <class T, int width, class Part>
 template <class T>
 [[gnu::noinline]] void triangle_product(Triangle triangle, MatrixView<const T> a, const T* b, Index ldb, Index n, T* c,
                                         Index ldc, Update update) {
-  constexpr Index rows = 4, lanes = simd::lanes<T>;
+  constexpr Index rows = detail::tile_rows, lanes = simd::lanes<T>;
   for (Index first = 0; first < a.rows; first += rows) {
     const Index valid = (std::min)(rows, a.rows - first);
     Index j = 0;

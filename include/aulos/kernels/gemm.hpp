@@ -3,138 +3,229 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <type_traits>
 
+#include "aulos/core/numeric.hpp"
 #include "aulos/core/threads.hpp"
 #include "aulos/kernels/gemm_epilogue.hpp"
-#include "aulos/kernels/gemm_pack.hpp"
+#include "aulos/kernels/gemm_product.hpp"
 #include "aulos/kernels/gemm_split.hpp"
 #include "aulos/kernels/gemm_tile.hpp"
 #include "aulos/kernels/gemv.hpp"
 
 namespace aulos::inline AULOS_ISA::kernels {
-
-// A weight [n, k]: panels (see pack_weight) where present, else canonical rows, `ldw` elements apart.
-template <class T>
-struct WeightView {
-  const T* rows = nullptr;
-  Index ldw = 0;
-  const void* panels = nullptr;
-  PanelType type = PanelType::same;
-};
-
 namespace detail {
 
-// Rows of x that are packed at a time: they stay in the second-level cache, unless panels are made ready for each
-// block.
-template <class T>
-constexpr Index gemm_block_rows(Index m, Index k, bool make_panels) noexcept {
-  constexpr Index kib = 1024;
-  const Index bytes = make_panels ? 6 * kib * kib : 640 * kib;
-  const Index strips = std::max<Index>(bytes / (std::max<Index>(k, 1) * gemm_rows * static_cast<Index>(sizeof(T))), 2);
-  return (std::min)(strips, strip_count(m)) * gemm_rows;
+// What strips may take of the second-level cache: of 1 MiB, or of the 2 MiB of processors with tiles. Panels that are
+// made for each block anew need more rows to be worth it.
+template <class P>
+inline constexpr Index gemm_block_bytes = (P::makes_panels   ? 6144
+                                           : simd::has_tiles ? 1280
+                                                             : 640) *
+                                          Index{1024};
+
+// Panels whose chunks take turns, so that a chunk of the strips is used for each before it leaves the cache: where
+// tiles outrun the third level (24 GB/s measured; at 63 GB/s one panel after another is faster).
+template <class P>
+inline constexpr Index gemm_panel_group = simd::has_tiles && !P::makes_panels ? 4 : 1;
+
+// Strips of x that are packed at a time. At least 8, which share a chunk of a panel while the cache holds it.
+template <class P>
+constexpr Index gemm_block_strips(const P& product, Index m) noexcept {
+  const Index chunks = gemm_panel_group<P> == 1 ? 1 : std::max<Index>((product.depth() + P::chunk - 1) / P::chunk, 1);
+  const Index bytes = product.strip_size() / chunks * static_cast<Index>(sizeof(typename P::Real));
+  const Index strips = gemm_block_bytes<P> / std::max<Index>(bytes, 1);
+  return (std::min)(std::max<Index>(strips, 8), strip_count(m, P::rows));
 }
 
-// True where a panel must be written to scratch before the tile can read it.
-template <class T>
-constexpr bool makes_panels(const WeightView<T>& w) noexcept {
-  return !w.panels || (w.type == PanelType::bf16 && !std::is_same_v<T, float>);
+// Scratch of a piece, in the order in which it is taken.
+template <class P>
+struct GemmScratch {
+  Index strips, fresh, tiles, steps;
+
+  constexpr GemmScratch(const P& product, GemmShape s) noexcept {
+    const Index block = gemm_block_strips(product, s.m), cols = gemm_cols<typename P::Real>;
+    strips = block * product.strip_size() + simd::lanes<typename P::Real>;
+    fresh = P::makes_panels ? cols * s.k : 0;
+    tiles = (product.depth() > P::chunk ? block * gemm_panel_group<P> : 1) * (P::rows * cols);
+    steps = P::has_steps ? block * P::rows : 0;
+  }
+  constexpr std::size_t bytes() const noexcept {
+    using T = typename P::Real;
+    return scratch_size<T>(strips) + scratch_size<T>(fresh) + scratch_size<T>(tiles) + scratch_size<T>(steps);
+  }
+};
+
+// `out` = the elements [from, from + count) of a product's depth; `tile` is where sums are kept that aren't numbers
+// yet.
+template <class P, class Multiply>
+void gemm_tile(const P& product, const typename P::Real* steps, Index valid, Index column, Index columns, bool first,
+               bool last, typename P::Real* tile, TileOut<typename P::Real> out, const Multiply& multiply) {
+  if constexpr (P::has_steps) {
+    multiply(TileOut<float>(tile, columns, nullptr, !first));
+    if (last) product.finish(tile, columns, valid, columns, steps, column, out);
+  } else {
+    out.add = !first;
+    if (!last) out.bias = nullptr;
+    multiply(out);
+  }
 }
 
-// rows x (panels) of y for at most gemm_few_rows rows, weight in panels of a type the tile reads.
-template <class T, PanelType type, int rows>
-void gemm_few(const T* x, Index ldx, const PanelElement<T, type>* w, StoreTile<T> store, GemmShape s, Index row,
-              Range panels) {
-  constexpr int side = gemm_many_registers ? (rows <= 2 ? 4 : 2) : (rows == 1 ? 4 : rows == 2 ? 2 : 1);
+// `few` rows from `row` on times panels: they wait for the panels, of which several are read at once.
+template <class P, int few>
+void gemm_few(const P& product, const typename P::Real* x, Index ldx, const Destination<typename P::Real>& to,
+              GemmShape s, Index row, Range panels, Scratch& scratch) {
+  using T = typename P::Real;
+  constexpr int side = gemm_panels_at_once<few>;
   constexpr Index cols = gemm_cols<T>;
-  alignas(64) T tile[static_cast<std::size_t>(rows * side * cols)];
-  const Index stride = cols * s.k;
+  alignas(64) T tile[static_cast<std::size_t>(few * side * cols)];
+  T steps[static_cast<std::size_t>(few)] = {};
+  const T* lines = product.lines(x + row * ldx, ldx, few, scratch.take<T>(few * product.depth()), steps);
+  const auto multiply = [&]<int at_once>(Index panel, std::integral_constant<int, at_once>) {
+    const Index column = panel * cols, columns = at_once * cols;
+    const bool direct = to.y && column + columns <= s.n;
+    const TileOut<T> out = direct ? to.tile_at(row, column) : TileOut<T>(tile, columns);
+    gemm_tile(product, steps, few, column, columns, true, true, tile, out, [&](TileOut<T> sums) {
+      product.template multiply_few<few, at_once>(lines, ldx, product.panel(panel), sums);
+    });
+    if (direct) return to.finish(row, few, column, columns);
+    to.store(tile, columns, row, few, column, (std::min)(columns, s.n - column));
+  };
   Index i = panels.begin;
-  for (; i + side <= panels.end; i += side) {
-    multiply_tile<T, type, rows, side, false>(s.k, x + row * ldx, ldx, w + i * stride, stride, tile);
-    store(tile, side * cols, row, rows, i * cols, (std::min)(side * cols, s.n - i * cols));
+  for (; i + side <= panels.end; i += side) multiply(i, std::integral_constant<int, side>{});
+  for (; i < panels.end; ++i) multiply(i, std::integral_constant<int, 1>{});
+}
+
+// Rows of x as strips, and where their products go.
+template <class P>
+struct GemmBlock {
+  using T = typename P::Real;
+
+  const P& product;
+  const Destination<T>& to;
+  GemmShape shape;
+  Range rows;
+  T* strips;
+  T* steps;
+
+  Index count() const noexcept { return strip_count(rows.end - rows.begin, P::rows); }
+
+  void pack(const T* x, Index ldx) const noexcept {
+    for (Index i = 0; i < count(); ++i) {
+      product.pack(x + row(i) * ldx, ldx, valid(i), strips + i * product.strip_size(), steps_of(i));
+    }
   }
-  for (; i < panels.end; ++i) {
-    multiply_tile<T, type, rows, 1, false>(s.k, x + row * ldx, ldx, w + i * stride, stride, tile);
-    store(tile, cols, row, rows, i * cols, (std::min)(cols, s.n - i * cols));
+
+  // Chunk `from`.. of panel p, times all strips. Sums wait for the next chunk in tiles, or in y.
+  template <class Panel>
+  void multiply(Index p, const Panel* panel, Index from, Index depth, T* tiles, Ahead ahead) const {
+    constexpr Index cols = gemm_cols<T>;
+    const Index column = p * cols, used = (std::min)(cols, shape.n - column), total = product.depth();
+    const bool first = from == 0, last = from + depth == total, whole = to.y && used == cols;
+    for (Index i = 0; i < count(); ++i, ahead.data += ahead.step * depth) {
+      T* tile = total > P::chunk ? tiles + i * (P::rows * cols) : tiles;
+      const bool direct = whole && (P::has_steps || !P::even_rows || valid(i) % 2 == 0);
+      const TileOut<T> out = direct ? to.tile_at(row(i), column) : TileOut<T>(tile, cols);
+      gemm_tile(product, steps_of(i), valid(i), column, cols, first, last, tile, out, [&](TileOut<T> sums) {
+        product.multiply(valid(i), from, depth, strips + i * product.strip_size(), panel, sums, ahead);
+      });
+      if (!last) continue;
+      if (direct) {
+        to.finish(row(i), valid(i), column, cols);
+      } else {
+        to.store(tile, cols, row(i), valid(i), column, used);
+      }
+    }
+  }
+
+ private:
+  Index row(Index strip) const noexcept { return rows.begin + strip * P::rows; }
+  Index valid(Index strip) const noexcept { return std::min<Index>(P::rows, rows.end - row(strip)); }
+  T* steps_of(Index strip) const noexcept { return P::has_steps ? steps + strip * P::rows : steps; }
+};
+
+// The rows [rows) x panels [panels) of y, rows in blocks of strips.
+template <class P>
+void gemm_piece(const P& product, const typename P::Real* x, Index ldx, const Destination<typename P::Real>& to,
+                GemmShape s, Range rows, Range panels, Scratch& scratch) {
+  using T = typename P::Real;
+  const GemmScratch<P> sizes(product, s);
+  T* strips = scratch.take<T>(sizes.strips);
+  T* fresh = scratch.take<T>(sizes.fresh);
+  T* tiles = scratch.take<T>(sizes.tiles);
+  T* steps = scratch.take<T>(sizes.steps);
+  [[maybe_unused]] const typename P::Scope scope;
+  const Index depth = product.depth(), height = gemm_block_strips(product, s.m) * P::rows;
+  const Index group = depth > P::chunk ? gemm_panel_group<P> : 1;
+  for (Index begin = rows.begin; begin < rows.end; begin += height) {
+    const GemmBlock<P> block{product, to, s, {begin, (std::min)(begin + height, rows.end)}, strips, steps};
+    block.pack(x, ldx);
+    for (Index first = panels.begin; first < panels.end; first += group) {
+      const Index end = (std::min)(first + group, panels.end);
+      Index from = 0;
+      do {  // chunks of the depth
+        const Index count = (std::min)(P::chunk, depth - from);
+        for (Index p = first; p < end; ++p) {
+          if constexpr (P::makes_panels) {
+            if (from == 0) product.make_panel(p, fresh);
+            block.multiply(p, fresh + from * P::panel_row, from, count, tiles, {});
+          } else {
+            const auto* panel = product.panel(p) + from * P::panel_row;
+            // What comes next: the group's next panel, its next chunk, the next group.
+            const bool turns = p + 1 == end, last = from + count == depth;
+            const auto* next = product.panel(!turns ? p + 1 : last ? end : first);
+            next += (!turns ? from : last ? 0 : from + count) * P::panel_row;
+            const Index row_bytes = P::panel_row * static_cast<Index>(sizeof(*panel));
+            block.multiply(p, panel, from, count, tiles + (p - first) * (block.count() * P::rows * gemm_cols<T>),
+                           {reinterpret_cast<const std::byte*>(next), row_bytes / block.count()});
+          }
+        }
+        from += count;
+      } while (from < depth);
+    }
   }
 }
 
-// The rows [rows) x panels [panels) of y.
-template <class T, PanelType type>
-void gemm_piece(const T* x, Index ldx, const WeightView<T>& w, StoreTile<T> store, GemmShape s, Range rows,
-                Range panels, Scratch& scratch) {
-  constexpr Index cols = gemm_cols<T>;
-  constexpr bool readable = type == PanelType::same || std::is_same_v<T, float>;  // by the tile
-  const auto* packed = static_cast<const PanelElement<T, type>*>(w.panels);
-  alignas(64) T tile[static_cast<std::size_t>(gemm_rows * cols)];
-  if (rows.end - rows.begin <= gemm_few_rows) {
-    if constexpr (readable) {
-      if (packed) {
-        switch (rows.end - rows.begin) {
-          case 1:
-            return gemm_few<T, type, 1>(x, ldx, packed, store, s, rows.begin, panels);
-          case 2:
-            return gemm_few<T, type, 2>(x, ldx, packed, store, s, rows.begin, panels);
-          case 3:
-            return gemm_few<T, type, 3>(x, ldx, packed, store, s, rows.begin, panels);
-          case 4:
-            return gemm_few<T, type, 4>(x, ldx, packed, store, s, rows.begin, panels);
-        }
-      }
-    }
-    if (!packed) {
-      const Index few = rows.end - rows.begin;
-      for (Index i = panels.begin; i < panels.end; ++i) {
-        const Index lanes = (std::min)(cols, s.n - i * cols);
-        multiply_few_rows(few, s.k, x + rows.begin * ldx, ldx, w.rows + i * cols * w.ldw, w.ldw, lanes, tile);
-        store(tile, cols, rows.begin, few, i * cols, lanes);
-      }
-      return;
-    }
-  }
-  const bool make = makes_panels(w);
-  const Index block = gemm_block_rows<T>(s.m, s.k, make);
-  T* strips = scratch.take<T>(packed_count<gemm_rows, T>(block, s.k));
-  T* fresh = make ? scratch.take<T>(cols * s.k) : nullptr;
-  for (Index begin = rows.begin; begin < rows.end; begin += block) {
-    const Index end = (std::min)(begin + block, rows.end);
-    for (Index i = begin; i < end; i += gemm_rows) {
-      const Index valid = std::min<Index>(gemm_rows, end - i);
-      pack_strip<gemm_rows>(x + i * ldx, ldx, 1, valid, s.k, strips + (i - begin) * s.k);
-    }
-    for (Index p = panels.begin; p < panels.end; ++p) {
-      const Index lanes = (std::min)(cols, s.n - p * cols);
-      if (!packed) pack_strip<gemm_cols<T>>(w.rows + p * cols * w.ldw, w.ldw, 1, lanes, s.k, fresh);
-      if constexpr (!readable) widen_panel(packed + p * cols * s.k, s.k, fresh);
-      for (Index i = begin; i < end; i += gemm_rows) {
-        const Index valid = std::min<Index>(gemm_rows, end - i);
-        if constexpr (readable) {
-          if (packed) {
-            multiply_strip<T, type>(valid, s.k, strips + (i - begin) * s.k, packed + p * cols * s.k, tile);
-          } else {
-            multiply_strip<T, PanelType::same>(valid, s.k, strips + (i - begin) * s.k, fresh, tile);
-          }
-        } else {
-          multiply_strip<T, PanelType::same>(valid, s.k, strips + (i - begin) * s.k, fresh, tile);
-        }
-        store(tile, cols, i, valid, p * cols, lanes);
-      }
-    }
+// At most gemm_few_rows rows times canonical rows of W, in place.
+template <class T>
+void gemv_piece(const T* x, Index ldx, const WeightView<T>& w, const Destination<T>& to, GemmShape s, Range rows,
+                Range panels) {
+  constexpr Index cols = gemm_cols<T>, few = gemm_few_rows;
+  alignas(64) T tile[static_cast<std::size_t>(few * cols)];
+  const Index count = rows.end - rows.begin;
+  for (Index i = panels.begin; i < panels.end; ++i) {
+    const Index lanes = (std::min)(cols, s.n - i * cols);
+    multiply_few_rows(count, s.k, x + rows.begin * ldx, ldx, w.rows + i * cols * w.ldw, w.ldw, lanes, tile);
+    to.store(tile, cols, rows.begin, count, i * cols, lanes);
   }
 }
 
 // The pieces of gemm. Not inlined: it is the same for every epilogue.
 template <class T>
-[[gnu::noinline]] void gemm_pieces(Threads threads, const T* x, Index ldx, const WeightView<T>& w, StoreTile<T> store,
-                                   GemmShape s) {
-  const GemmSplit split = split_gemm<T>(s, threads.count(), makes_panels(w));
-  threads.run(split.count(), [&](Index i, Scratch& scratch) {
-    const GemmPiece piece = piece_of<T>(s, split, i);
-    if (w.panels && w.type == PanelType::bf16) {
-      gemm_piece<T, PanelType::bf16>(x, ldx, w, store, s, piece.rows, piece.panels, scratch);
-    } else {
-      gemm_piece<T, PanelType::same>(x, ldx, w, store, s, piece.rows, piece.panels, scratch);
-    }
+[[gnu::noinline]] void gemm_pieces(Threads threads, const T* x, Index ldx, const WeightView<T>& w,
+                                   const Destination<T>& to, GemmShape s, Numeric mode) {
+  with_product(w, s, mode, [&]<class P>(const P& product) {
+    P::prepare();
+    const GemmSplit split = split_gemm<T>(s, threads.count(), P::makes_panels, P::rows);
+    threads.run(split.count(), [&](Index i, Scratch& scratch) {
+      const GemmPiece piece = piece_of<T>(s, split, i, P::rows);
+      const Index row = piece.rows.begin;
+      const Index count = piece.rows.end - row;
+      if (count <= gemm_few_rows && !w.panels) return gemv_piece(x, ldx, w, to, s, piece.rows, piece.panels);
+      if constexpr (P::has_few) {
+        switch (count) {
+          case 1:
+            return gemm_few<P, 1>(product, x, ldx, to, s, row, piece.panels, scratch);
+          case 2:
+            return gemm_few<P, 2>(product, x, ldx, to, s, row, piece.panels, scratch);
+          case 3:
+            return gemm_few<P, 3>(product, x, ldx, to, s, row, piece.panels, scratch);
+          case 4:
+            return gemm_few<P, 4>(product, x, ldx, to, s, row, piece.panels, scratch);
+        }
+      }
+      gemm_piece(product, x, ldx, to, s, piece.rows, piece.panels, scratch);
+    });
   });
 }
 
@@ -142,27 +233,28 @@ template <class T>
 
 // Bytes of scratch that a running piece of gemm needs.
 template <class T>
-constexpr std::size_t gemm_scratch(GemmShape s, const WeightView<T>& w) noexcept {
-  const bool make = detail::makes_panels(w);
-  const Index strips = detail::packed_count<detail::gemm_rows, T>(detail::gemm_block_rows<T>(s.m, s.k, make), s.k);
-  const Index panel = make ? detail::gemm_cols<T> * s.k : 0;
-  return static_cast<std::size_t>(strips + panel) * sizeof(T) + 128;
+constexpr std::size_t gemm_scratch(GemmShape s, const WeightView<T>& w, Numeric mode = Numeric::exact) noexcept {
+  return detail::with_product(w, s, mode,
+                              [&]<class P>(const P& product) { return detail::GemmScratch<P>(product, s).bytes(); });
 }
 
 // y [m, n] = epilogue(x [m, k] W [n, k]^T): torch.nn.functional.linear and what follows it (see gemm_epilogue.hpp).
-// Sums in T, k in the order of gemm_tile.hpp: y's bits depend neither on m, on the rows beside, on the threads, nor on
-// whether W comes as rows, panels, or bf16 panels of the same values. k = 0: y = epilogue(0). y overlaps neither x nor
-// W (the epilogue's operands may be y). 2 m n k operations; memory-bound on W below some 10 rows.
+// `mode` is what may be rounded (core/numeric.hpp): bf16 rounds x if W is stored as bf16, int8 quantises x's rows if W
+// is stored as int8 (k <= 133143) and multiplies bf16 weights as bf16 does; all else is exact up to the sums, which are
+// in T, k in the order of gemm_tile.hpp. In one mode y's bits depend neither on m, on the rows beside nor on the
+// threads; in exact mode nor on whether W comes as rows, panels, or coarser panels of the same values. k = 0: y =
+// epilogue(0). y overlaps neither x nor W (the epilogue's operands may be y). 2 m n k operations; memory-bound on W
+// below 10 rows.
 template <class T, EpilogueOf<T> Epilogue>
 void gemm(Threads threads, const T* x, Index ldx, WeightView<T> w, const Epilogue& epilogue, T* y, Index ldy,
-          GemmShape s) {
+          GemmShape s, Numeric mode = Numeric::exact) {
   if (s.m <= 0 || s.n <= 0) return;
-  detail::gemm_pieces<T>(
-      threads, x, ldx, w,
-      [&](const T* tile, Index tile_stride, Index row, Index rows, Index column, Index cols) {
-        detail::apply_epilogue(epilogue, tile, tile_stride, row, rows, column, cols, y, ldy);
-      },
-      s);
+  const auto store = [&](const T* tile, Index tile_stride, Index row, Index rows, Index column, Index cols) {
+    detail::apply_epilogue(epilogue, tile, tile_stride, row, rows, column, cols, y, ldy);
+  };
+  detail::Destination<T> to{store};
+  if constexpr (requires { detail::plain_store<T>(epilogue); }) to = {store, y, ldy, detail::plain_store<T>(epilogue)};
+  detail::gemm_pieces<T>(threads, x, ldx, w, to, s, mode);
 }
 
 }  // namespace aulos::inline AULOS_ISA::kernels

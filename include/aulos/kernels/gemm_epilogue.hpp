@@ -8,6 +8,7 @@
 #include <concepts>
 
 #include "aulos/core/function_ref.hpp"
+#include "aulos/kernels/gemm_tile.hpp"
 #include "aulos/simd/batch.hpp"
 
 namespace aulos::inline AULOS_ISA::kernels {
@@ -68,6 +69,21 @@ struct AddTo {
 
 namespace detail {
 
+// What an epilogue does if it does no more than this: a product may then store y itself, with the bias, and finish it.
+template <class T>
+struct PlainStore {
+  const T* bias = nullptr;
+  void (*activation)(const T* x, T* y, Index n) = nullptr;
+};
+template <class T>
+constexpr PlainStore<T> plain_store(const NoEpilogue&) noexcept {
+  return {};
+}
+template <class T>
+constexpr PlainStore<T> plain_store(const BiasActivation<T>& epilogue) noexcept {
+  return {epilogue.bias, epilogue.activation};
+}
+
 template <class T>
 struct LoadBatch {
   simd::Batch<T> operator()(const T* p) const noexcept { return simd::load(p); }
@@ -88,10 +104,25 @@ concept EpilogueOf = requires(const E& e, simd::Batch<T> sum) {
 
 namespace detail {
 
-// Stores a tile, rows x cols of y at (row, column), through the epilogue. Behind a pointer, so that the product is
-// compiled once whatever follows it.
+// Where tiles go: `store` takes a tile, rows x cols of y at (row, column), through the epilogue; it is behind a
+// pointer, so that the product is compiled once whatever follows it. Where the epilogue is plain, whole tiles go to y
+// (not null).
 template <class T>
-using StoreTile = FunctionRef<void(const T* tile, Index tile_stride, Index row, Index rows, Index column, Index cols)>;
+struct Destination {
+  FunctionRef<void(const T* tile, Index tile_stride, Index row, Index rows, Index column, Index cols)> store;
+  T* y = nullptr;
+  Index ldy = 0;
+  PlainStore<T> plain = {};
+
+  TileOut<T> tile_at(Index row, Index column) const noexcept {
+    return {y + row * ldy + column, ldy, plain.bias ? plain.bias + column : nullptr};
+  }
+  // rows x cols at (row, column) have been stored with their bias.
+  void finish(Index row, Index rows, Index column, Index cols) const {
+    if (!plain.activation) return;
+    for (T* p = y + row * ldy + column; rows > 0; --rows, p += ldy) plain.activation(p, p, cols);
+  }
+};
 
 // y (at its row `row`, column `column`) = epilogue(tile) for rows x cols; nothing else is touched.
 template <class T, class Epilogue>

@@ -4,11 +4,17 @@
 #include <algorithm>
 #include <bit>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
+#include <limits>
+#include <type_traits>
 
+#include "aulos/core/numeric.hpp"
 #include "aulos/core/threads.hpp"
 #include "aulos/kernels/gemm_split.hpp"
 #include "aulos/kernels/gemm_tile.hpp"
+#include "aulos/simd/dot_bf16.hpp"
+#include "aulos/simd/dot_int8.hpp"
 #include "aulos/simd/transpose.hpp"
 
 namespace aulos::inline AULOS_ISA::kernels {
@@ -98,106 +104,226 @@ constexpr Index packed_count(Index lines, Index k) noexcept {
   return (lines + width - 1) / width * width * k + simd::lanes<T>;
 }
 
-// The bits of x with those of the nearest bf16 (ties to even) in the upper half; a NaN stays one.
-inline std::uint32_t round_to_bf16(float x) noexcept {
-  const auto bits = std::bit_cast<std::uint32_t>(x);
-  const bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
-  return nan ? bits | 0x00400000u : bits + 0x7fffu + ((bits >> 16) & 1u);
+// out [words][width], words of `group` numbers each (a float holds the bits of a word): the transpose of `lanes` <=
+// width lines of k numbers. convert(line, begin, count, words) writes the words of the numbers [begin, begin + count)
+// of a line, the last one filled up with zeros. May write up to one batch past the end, as pack_strip.
+template <int width, Index group, class Convert>
+void pack_words(Index lanes, Index k, float* out, const Convert& convert) {
+  constexpr Index most = 128, stride = most + 16;
+  alignas(64) float lines[static_cast<std::size_t>(width * stride)];
+  for (Index begin = 0; begin < k; begin += most * group) {
+    const Index count = (std::min)(most * group, k - begin), words = (count + group - 1) / group;
+    for (Index line = 0; line < lanes; ++line) convert(line, begin, count, lines + line * stride);
+    pack_strip<width>(lines, stride, 1, lanes, words, out);
+    out += words * width;
+  }
 }
 
-inline float widen_bf16(std::uint16_t x) noexcept { return std::bit_cast<float>(static_cast<std::uint32_t>(x) << 16); }
+// How a line is quantised: x = step * q, q = round(x * factor), |q| <= 127. A line that holds a NaN or an infinity has
+// a NaN for a step and zeros for q, so that all that is computed from it is NaN.
+struct Quantization {
+  float factor = 0, step = 0;
 
-// Where a bf16 panel row keeps column j.
-template <class T>
-constexpr Index bf16_slot(Index j) noexcept {
-  constexpr Index half = gemm_cols<T> / 2;
-  return j % half * 2 + j / half;
+  static Quantization of(float largest) noexcept {
+    constexpr float least = 0x1p-119f;  // so that the factor is finite; smaller numbers keep an error of 2^-126
+    if (std::bit_cast<std::uint32_t>(largest) >= 0x7f800000u) return {0, std::numeric_limits<float>::quiet_NaN()};
+    largest = largest < least ? least : largest;
+    return {127.0f / largest, largest / 127.0f};
+  }
+
+  // Bytes round(x * factor) + offset, zeros up to a multiple of 4.
+  void apply(const float* x, Index count, int offset, std::uint8_t* y) const noexcept {
+    if (factor > 0) return simd::quantize(x, count, factor, offset, y);
+    std::memset(y, 0, static_cast<std::size_t>((count + 3) / 4 * 4));
+  }
+};
+
+// Numbers in one 32-bit word (or element) of a panel, and such words in a column of k numbers.
+template <Numeric storage>
+inline constexpr Index panel_group = storage == Numeric::exact  ? 1
+                                     : storage == Numeric::bf16 ? 2
+                                                                : 4;
+template <Numeric storage>
+constexpr Index panel_depth(Index k) noexcept {
+  return (k + panel_group<storage> - 1) / panel_group<storage>;
 }
 
-// bf16 panel [k][gemm_cols] of `lanes` rows (row n at rows + n * ldw).
+// Elements of a panel.
+template <class T, Numeric storage>
+constexpr Index panel_size(Index k) noexcept {
+  return gemm_cols<T> * panel_group<storage> * panel_depth<storage>(k);
+}
+
+// What follows the panels of an int8 weight, in the same memory: for each column its step, and 128 times the sum of its
+// quantised numbers (modulo 2^32), which is what activations with an offset of 128 add to a product.
 template <class T>
-void pack_bf16_panel(const T* rows, Index ldw, Index lanes, Index k, std::uint16_t* out) noexcept {
-  constexpr Index cols = gemm_cols<T>, half = cols / 2, block = 32;
-  alignas(64) T buffer[static_cast<std::size_t>(cols * block)];
-  for (Index begin = 0; begin < k; begin += block) {
-    const Index count = (std::min)(block, k - begin);
-    pack_strip<gemm_cols<T>>(rows + begin, ldw, 1, lanes, count, buffer);
-    for (Index p = 0; p < count; ++p) {
-      for (Index j = 0; j < half; ++j) {
-        const std::uint32_t low = round_to_bf16(static_cast<float>(buffer[p * cols + j])) >> 16;
-        const std::uint32_t high = round_to_bf16(static_cast<float>(buffer[p * cols + half + j])) >> 16;
-        out[(begin + p) * cols + 2 * j] = static_cast<std::uint16_t>(low);
-        out[(begin + p) * cols + 2 * j + 1] = static_cast<std::uint16_t>(high);
-      }
+struct Int8Columns {
+  const float* steps;
+  const std::uint32_t* offsets;
+
+  Int8Columns(const void* panels, Index n, Index k) noexcept {
+    const Index columns = panel_count<T>(n) * gemm_cols<T>;
+    const auto* end = static_cast<const std::byte*>(panels) + panel_count<T>(n) * panel_size<T, Numeric::int8>(k);
+    steps = reinterpret_cast<const float*>(end);
+    offsets = reinterpret_cast<const std::uint32_t*>(steps + columns);
+  }
+};
+
+// x[0, count) as floats: x itself, or copied to `space`.
+inline const float* as_floats(const float* x, Index, float*) noexcept { return x; }
+inline const float* as_floats(const double* x, Index count, float* space) noexcept {
+  for (Index i = 0; i < count; ++i) space[i] = static_cast<float>(x[i]);
+  return space;
+}
+
+// One panel of `lanes` rows (row j at rows + j * ldw).
+template <class T>
+void pack_bf16_panel(const T* rows, Index ldw, Index lanes, Index k, std::uint16_t* out) {
+  float space[256];
+  pack_words<gemm_cols<T>, 2>(lanes, k, reinterpret_cast<float*>(out),
+                              [&](Index line, Index begin, Index count, float* words) {
+                                simd::round_to_pairs(as_floats(rows + line * ldw + begin, count, space), count, words);
+                              });
+}
+
+// The same in 8 bits, with the columns' steps and offsets.
+template <class T>
+void pack_int8_panel(const T* rows, Index ldw, Index lanes, Index k, std::int8_t* out, float* steps,
+                     std::uint32_t* offsets) {
+  constexpr Index block = 512;
+  float space[static_cast<std::size_t>(block)];
+  Quantization lines[static_cast<std::size_t>(gemm_cols<T>)];
+  for (Index line = 0; line < gemm_cols<T>; ++line) {
+    float largest[2] = {};
+    for (Index begin = 0; line < lanes && begin < k; begin += block) {
+      const Index count = (std::min)(block, k - begin);
+      largest[1] = simd::largest_magnitude(as_floats(rows + line * ldw + begin, count, space), count);
+      largest[0] = simd::largest_magnitude(largest, 2);
+    }
+    lines[line] = Quantization::of(largest[0]);
+    steps[line] = lines[line].step;
+    offsets[line] = 0;
+  }
+  pack_words<gemm_cols<T>, 4>(lanes, k, reinterpret_cast<float*>(out),
+                              [&](Index line, Index begin, Index count, float* words) {
+                                alignas(64) std::uint8_t bytes[static_cast<std::size_t>(block)];
+                                lines[line].apply(as_floats(rows + line * ldw + begin, count, space), count, 0, bytes);
+                                std::int32_t sum = 0;
+                                for (Index i = 0; i < count; ++i) sum += static_cast<std::int8_t>(bytes[i]);
+                                offsets[line] += static_cast<std::uint32_t>(sum) * 128u;
+                                std::memcpy(words, bytes, static_cast<std::size_t>((count + 3) / 4 * 4));
+                              });
+}
+
+// Column j, row p of a panel as T. `steps` of an int8 panel's columns.
+template <class T, Numeric storage>
+T panel_value(const PanelElement<T, storage>* panel, Index p, Index j, const float* steps) noexcept {
+  constexpr Index group = panel_group<storage>, cols = gemm_cols<T>;
+  const auto value = panel[(p / group * cols + j) * group + p % group];
+  if constexpr (storage == Numeric::exact) {
+    return value;
+  } else if constexpr (storage == Numeric::bf16) {
+    return static_cast<T>(std::bit_cast<float>(static_cast<std::uint32_t>(value) << 16));
+  } else {
+    return static_cast<T>(value) * static_cast<T>(steps[j]);
+  }
+}
+
+// Panel i of panels stored in `storage`, as T [k][gemm_cols].
+template <class T, Numeric storage>
+void widen_panel(const void* panels, Index i, Index n, Index k, T* out) noexcept {
+  constexpr Index cols = gemm_cols<T>, group = panel_group<storage>;
+  const auto* panel = static_cast<const PanelElement<T, storage>*>(panels) + i * panel_size<T, storage>(k);
+  const float* steps = nullptr;
+  if constexpr (storage == Numeric::int8) steps = Int8Columns<T>(panels, n, k).steps + i * cols;
+  for (Index begin = 0; begin < k; begin += group) {
+    const Index end = (std::min)(begin + group, k);
+    for (Index p = begin; p < end; ++p) {
+      for (Index j = 0; j < cols; ++j) out[p * cols + j] = panel_value<T, storage>(panel, p, j, steps);
     }
   }
 }
 
-// A bf16 panel as T.
-template <class T>
-void widen_panel(const std::uint16_t* panel, Index k, T* out) noexcept {
-  constexpr Index cols = gemm_cols<T>;
-  for (Index p = 0; p < k; ++p) {
-    for (Index j = 0; j < cols; ++j) out[p * cols + j] = static_cast<T>(widen_bf16(panel[p * cols + bf16_slot<T>(j)]));
-  }
+// body(panel) for all panels, in pieces.
+template <class T, class Body>
+void for_panels(Threads threads, Index n, const Body& body) {
+  const Index count = panel_count<T>(n), pieces = (std::min)(count, threads.count() * 4);
+  if (count == 0) return;
+  threads.run(pieces, [&](Index piece, Scratch&) {
+    const Range range = part_of(count, pieces, piece);
+    for (Index i = range.begin; i < range.end; ++i) body(i);
+  });
+}
+
+template <class T, Numeric storage>
+void unpack_panels(Threads threads, const void* panels, Index n, Index k, T* rows, Index ldw) {
+  constexpr Index cols = gemm_cols<T>, block = 16;
+  for_panels<T>(threads, n, [&](Index i) {
+    const auto* panel = static_cast<const PanelElement<T, storage>*>(panels) + i * panel_size<T, storage>(k);
+    const float* steps = nullptr;
+    if constexpr (storage == Numeric::int8) steps = Int8Columns<T>(panels, n, k).steps + i * cols;
+    const Index lanes = (std::min)(cols, n - i * cols);
+    for (Index begin = 0; begin < k; begin += block) {
+      const Index end = (std::min)(begin + block, k);
+      for (Index j = 0; j < lanes; ++j) {
+        T* row = rows + (i * cols + j) * ldw;
+        for (Index p = begin; p < end; ++p) row[p] = panel_value<T, storage>(panel, p, j, steps);
+      }
+    }
+  });
 }
 
 }  // namespace detail
 
 // Bytes of the packed panels of a weight [n, k]; the buffer is to be 64-byte aligned.
 template <class T>
-constexpr std::size_t packed_bytes(Index n, Index k, PanelType type) noexcept {
-  const std::size_t element = type == PanelType::same ? sizeof(T) : sizeof(std::uint16_t);
-  return static_cast<std::size_t>(detail::panel_count<T>(n) * detail::gemm_cols<T> * k) * element;
+constexpr std::size_t packed_bytes(Index n, Index k, Numeric storage) noexcept {
+  const auto count = static_cast<std::size_t>(detail::panel_count<T>(n));
+  constexpr auto columns = static_cast<std::size_t>(detail::gemm_cols<T>);
+  if (storage == Numeric::exact) {
+    return count * static_cast<std::size_t>(detail::panel_size<T, Numeric::exact>(k)) * sizeof(T);
+  }
+  if (storage == Numeric::bf16) return count * static_cast<std::size_t>(detail::panel_size<T, Numeric::bf16>(k)) * 2;
+  return count * (static_cast<std::size_t>(detail::panel_size<T, Numeric::int8>(k)) + columns * 8);
 }
 
-// Packs rows [n, k] into panels of gemm_cols output columns, [panel][k][gemm_cols], zeros behind column n. To bf16
-// values are rounded to the nearest, ties to even (a double by way of float). Memory-bound: reads n k once, writes it
-// once.
+// Packs rows [n, k] into panels of gemm_cols output columns, zeros behind column n.
+//   exact  [panel][k][gemm_cols]
+//   bf16   [panel][k / 2][gemm_cols][2], rounded to the nearest, ties to even (a double by way of float)
+//   int8   [panel][k / 4][gemm_cols][4], q = round(127 w / max |w|) for each output channel, then the channels' steps
+//          max |w| / 127 and sums; a channel with a NaN or an infinity becomes NaN as a whole
+// Memory-bound: reads n k once (int8: twice), writes it once.
 template <class T>
-void pack_weight(Threads threads, const T* rows, Index ldw, Index n, Index k, PanelType type, void* panels) {
+void pack_weight(Threads threads, const T* rows, Index ldw, Index n, Index k, Numeric storage, void* panels) {
   constexpr Index cols = detail::gemm_cols<T>;
-  const Index count = detail::panel_count<T>(n), pieces = (std::min)(count, threads.count() * 4);
-  if (count == 0 || k == 0) return;
-  threads.run(pieces, [&](Index piece, Scratch&) {
-    const detail::Range range = detail::part_of(count, pieces, piece);
-    for (Index i = range.begin; i < range.end; ++i) {
-      const T* from = rows + i * cols * ldw;
-      const Index lanes = (std::min)(cols, n - i * cols);
-      if (type == PanelType::same) {
-        detail::pack_strip<detail::gemm_cols<T>>(from, ldw, 1, lanes, k, static_cast<T*>(panels) + i * cols * k);
-      } else {
-        detail::pack_bf16_panel(from, ldw, lanes, k, static_cast<std::uint16_t*>(panels) + i * cols * k);
-      }
+  detail::for_panels<T>(threads, n, [&](Index i) {
+    const T* from = rows + i * cols * ldw;
+    const Index lanes = (std::min)(cols, n - i * cols);
+    if (storage == Numeric::exact) {
+      detail::pack_strip<detail::gemm_cols<T>>(from, ldw, 1, lanes, k,
+                                               static_cast<T*>(panels) + i * detail::panel_size<T, Numeric::exact>(k));
+    } else if (storage == Numeric::bf16) {
+      detail::pack_bf16_panel(from, ldw, lanes, k,
+                              static_cast<std::uint16_t*>(panels) + i * detail::panel_size<T, Numeric::bf16>(k));
+    } else {
+      const detail::Int8Columns<T> columns(panels, n, k);
+      detail::pack_int8_panel(
+          from, ldw, lanes, k, static_cast<std::int8_t*>(panels) + i * detail::panel_size<T, Numeric::int8>(k),
+          const_cast<float*>(columns.steps) + i * cols, const_cast<std::uint32_t*>(columns.offsets) + i * cols);
     }
   });
 }
 
-// The rows [n, k] that the panels hold, exactly.
+// The rows [n, k] that the panels hold: exactly, of int8 step * q rounded to T.
 template <class T>
-void unpack_weight(Threads threads, const void* panels, PanelType type, Index n, Index k, T* rows, Index ldw) {
-  constexpr Index cols = detail::gemm_cols<T>, block = 16;
-  const Index count = detail::panel_count<T>(n), pieces = (std::min)(count, threads.count() * 4);
-  if (count == 0 || k == 0) return;
-  threads.run(pieces, [&](Index piece, Scratch&) {
-    const detail::Range range = detail::part_of(count, pieces, piece);
-    for (Index i = range.begin; i < range.end; ++i) {
-      const Index lanes = (std::min)(cols, n - i * cols);
-      for (Index begin = 0; begin < k; begin += block) {
-        const Index end = (std::min)(begin + block, k);
-        for (Index j = 0; j < lanes; ++j) {
-          T* row = rows + (i * cols + j) * ldw;
-          if (type == PanelType::same) {
-            const T* panel = static_cast<const T*>(panels) + i * cols * k + j;
-            for (Index p = begin; p < end; ++p) row[p] = panel[p * cols];
-          } else {
-            const auto* panel = static_cast<const std::uint16_t*>(panels) + i * cols * k + detail::bf16_slot<T>(j);
-            for (Index p = begin; p < end; ++p) row[p] = static_cast<T>(detail::widen_bf16(panel[p * cols]));
-          }
-        }
-      }
-    }
-  });
+void unpack_weight(Threads threads, const void* panels, Numeric storage, Index n, Index k, T* rows, Index ldw) {
+  if (storage == Numeric::exact) {
+    detail::unpack_panels<T, Numeric::exact>(threads, panels, n, k, rows, ldw);
+  } else if (storage == Numeric::bf16) {
+    detail::unpack_panels<T, Numeric::bf16>(threads, panels, n, k, rows, ldw);
+  } else {
+    detail::unpack_panels<T, Numeric::int8>(threads, panels, n, k, rows, ldw);
+  }
 }
 
 }  // namespace aulos::inline AULOS_ISA::kernels

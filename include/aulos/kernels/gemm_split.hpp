@@ -15,8 +15,8 @@ constexpr Range part_of(Index units, Index parts, Index i) noexcept {
   return {units * i / parts, units * (i + 1) / parts};
 }
 
-// Strips of gemm_rows rows, and panels of gemm_cols columns.
-constexpr Index strip_count(Index m) noexcept { return (m + gemm_rows - 1) / gemm_rows; }
+// Strips of `height` rows, and panels of gemm_cols columns.
+constexpr Index strip_count(Index m, Index height = gemm_rows) noexcept { return (m + height - 1) / height; }
 template <class T>
 constexpr Index panel_count(Index n) noexcept {
   return (n + gemm_cols<T> - 1) / gemm_cols<T>;
@@ -34,9 +34,9 @@ struct GemmPiece {
   Range rows, panels;
 };
 template <class T>
-constexpr GemmPiece piece_of(GemmShape s, GemmSplit split, Index i) noexcept {
-  const Range strips = part_of(strip_count(s.m), split.rows, i % split.rows);
-  return {{strips.begin * gemm_rows, (std::min)(strips.end * gemm_rows, s.m)},
+constexpr GemmPiece piece_of(GemmShape s, GemmSplit split, Index i, Index height = gemm_rows) noexcept {
+  const Range strips = part_of(strip_count(s.m, height), split.rows, i % split.rows);
+  return {{strips.begin * height, (std::min)(strips.end * height, s.m)},
           part_of(panel_count<T>(s.n), split.cols, i / split.rows)};
 }
 
@@ -55,9 +55,9 @@ constexpr double gemm_flops(GemmShape s) noexcept {
 // `fresh_panels`: the piece that uses a panel packs it first, so columns are split, and each is packed but once. Else
 // rows are, where there are enough of them, and each row of A is packed but once.
 template <class T>
-constexpr GemmSplit split_gemm(GemmShape s, Index threads, bool fresh_panels) noexcept {
+constexpr GemmSplit split_gemm(GemmShape s, Index threads, bool fresh_panels, Index height = gemm_rows) noexcept {
   const Index pieces = pieces_for(gemm_flops(s), threads, fresh_panels ? 2 : 4);
-  const Index strips = strip_count(s.m), panels = panel_count<T>(s.n);
+  const Index strips = strip_count(s.m, height), panels = panel_count<T>(s.n);
   if (!fresh_panels && strips >= 4 * pieces) return {pieces, 1};
   const Index cols = (std::min)(pieces, panels);
   return {std::clamp<Index>(pieces / cols, 1, strips), cols};

@@ -5,12 +5,11 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "aulos/core/numeric.hpp"
 #include "aulos/simd/batch.hpp"
+#include "aulos/simd/dot_bf16.hpp"
 
 namespace aulos::inline AULOS_ISA::kernels {
-
-// How panels store a weight: as T, or as bf16, which the kernel widens (exactly) before it multiplies.
-enum class PanelType { same, bf16 };
 
 // y [m, n], x [m, k], W [n, k].
 struct GemmShape {
@@ -43,34 +42,62 @@ inline constexpr int gemm_cols = 2 * static_cast<int>(simd::lanes<T>);
 // Products of at most this many rows read x in place and several panels at once (they wait for the weights).
 inline constexpr Index gemm_few_rows = 4;
 
-template <class T, PanelType type>
-using PanelElement = std::conditional_t<type == PanelType::same, T, std::uint16_t>;
+// What the panels of a stored weight hold: T; bf16 in pairs along k, [k / 2][gemm_cols][2]; 8 bits in fours,
+// [k / 4][gemm_cols][4]. The last pair or four is filled up with zeros.
+template <class T, Numeric storage>
+using PanelElement = std::conditional_t<storage == Numeric::exact, T,
+                                        std::conditional_t<storage == Numeric::bf16, std::uint16_t, std::int8_t>>;
 
-// Row k of a panel. bf16 panels hold column j and column j + lanes side by side: one load gives both batches.
-template <PanelType type, class T>
-[[gnu::always_inline]] inline void load_panel_row(const PanelElement<T, type>* b,
-                                                  simd::Batch<T> (&column)[2]) noexcept {
-  if constexpr (type == PanelType::same) {
-    column[0] = simd::load(b);
-    column[1] = simd::load(b + simd::lanes<T>);
-  } else {
-    static_assert(std::is_same_v<T, float>, "bf16 panels of double are widened before use");
-    const auto pair = simd::to_bits(simd::load(reinterpret_cast<const float*>(b)));
-    column[0] = simd::from_bits<simd::Batch<T>>(pair << 16);
-    column[1] = simd::from_bits<simd::Batch<T>>(pair & simd::Bits<simd::Batch<T>>(0xffff0000u));
+// Where a tile goes: rows `ld` elements apart (0: as wide as the tile), added to what is there with `add`, `bias` (a
+// number for each column) added last.
+template <class T>
+struct TileOut {
+  T* data;
+  Index ld = 0;
+  const T* bias = nullptr;
+  bool add = false;
+
+  TileOut(T* to, Index stride = 0, const T* with_bias = nullptr, bool adds = false) noexcept
+      : data(to), ld(stride), bias(with_bias), add(adds) {}
+};
+
+// The order of the two products of a bf16 pair: k as always, or as vdpbf16ps takes them.
+enum class PairOrder { ascending, upper_first };
+
+// acc += a (one number for each row) times a panel row of two batches, in the columns from `first` on.
+template <class T, int rows, int columns>
+[[gnu::always_inline]] inline void add_products(
+    const T* a, Index row_stride, simd::Batch<T> column0, simd::Batch<T> column1, int first,
+    simd::Batch<T> (&acc)[static_cast<std::size_t>(rows)][static_cast<std::size_t>(columns)]) noexcept {
+  AULOS_UNROLL for (int i = 0; i < rows; ++i) {
+    const simd::Batch<T> x(a[i * row_stride]);
+    acc[i][first] = simd::fma(x, column0, acc[i][first]);
+    acc[i][first + 1] = simd::fma(x, column1, acc[i][first + 1]);
   }
 }
 
-// tile [rows, panels * gemm_cols] = A B over all of k. A: element (i, p) at a[i * row_stride + p * k_stride], of which
-// row_stride = 1, k_stride = gemm_rows (packed strip) and k_stride = 1 (rows of x in place) are compiled. B: `panels`
-// panels [k][gemm_cols], `panel_stride` elements apart. rows * panels <= gemm_rows.
-template <class T, PanelType type, int rows, int panels, bool packed>
-[[gnu::noinline]] void multiply_tile(Index k, const T* a, Index row_stride, const PanelElement<T, type>* b,
-                                     Index panel_stride, T* tile) noexcept {
+// What a tile asks the caches for while it multiplies: `step` bytes on for each row of its panel. Tiles of one panel
+// share what the next one needs, so that it is near when its turn comes.
+struct Ahead {
+  const std::byte* data = nullptr;
+  Index step = 0;
+};
+
+// `out` [rows, panels * gemm_cols] = A B over all of k; with `add` k follows whole chunks. A: element (i, p) at
+// a[i * row_stride + p * k_stride], of which row_stride = 1, k_stride = gemm_rows (packed strip) and k_stride = 1 (rows
+// of x in place) are compiled. B: `panels` panels of T or of bf16, which is widened exactly (T is float),
+// `panel_stride` elements apart. rows * panels <= gemm_rows.
+template <class T, Numeric storage, int rows, int panels, bool packed, PairOrder order = PairOrder::ascending>
+[[gnu::noinline]] void multiply_tile(Index k, const T* a, Index row_stride, const PanelElement<T, storage>* b,
+                                     Index panel_stride, TileOut<T> out, Ahead ahead = {}) noexcept {
+  static_assert(storage == Numeric::exact || (storage == Numeric::bf16 && std::is_same_v<T, float>),
+                "other panels are widened before use");
   using Batch = simd::Batch<T>;
   constexpr int width = static_cast<int>(simd::lanes<T>), cols = gemm_cols<T>;
   constexpr Index k_stride = packed ? gemm_rows : 1;
   if constexpr (packed) row_stride = 1;
+  const Index ld = out.ld == 0 ? panels * cols : out.ld;
+  if (!ahead.data) ahead.data = reinterpret_cast<const std::byte*>(b);
   Index begin = 0;
   do {
     Batch acc[static_cast<std::size_t>(rows)][static_cast<std::size_t>(2 * panels)];
@@ -78,40 +105,74 @@ template <class T, PanelType type, int rows, int panels, bool packed>
       AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) acc[i][j] = Batch(T(0));
     }
     const Index chunk = k - begin < gemm_k_chunk ? k - begin : gemm_k_chunk;
-    for (Index p = 0; p < chunk; ++p, a += k_stride, b += cols) {
-      AULOS_UNROLL for (int q = 0; q < panels; ++q) {
-        Batch column[2];
-        load_panel_row<type, T>(b + q * panel_stride, column);
-        AULOS_UNROLL for (int i = 0; i < rows; ++i) {
-          const Batch x(a[i * row_stride]);
-          acc[i][2 * q] = simd::fma(x, column[0], acc[i][2 * q]);
-          acc[i][2 * q + 1] = simd::fma(x, column[1], acc[i][2 * q + 1]);
+    if constexpr (storage == Numeric::exact) {
+      for (Index p = 0; p < chunk; ++p, a += k_stride, b += cols) {
+        if constexpr (packed) __builtin_prefetch(ahead.data, 0, 2);
+        if constexpr (packed) ahead.data += ahead.step;
+        AULOS_UNROLL for (int q = 0; q < panels; ++q) {
+          const T* row = b + q * panel_stride;
+          add_products<T, rows, 2 * panels>(a, row_stride, simd::load(row), simd::load(row + width), 2 * q, acc);
+        }
+      }
+    } else {
+      const auto pairs = [panel_stride](const std::uint16_t* p, int q, int half) {
+        return simd::to_bits(simd::load(reinterpret_cast<const float*>(p + q * panel_stride + half * cols)));
+      };
+      constexpr bool upper_first = order == PairOrder::upper_first;
+      for (Index p = chunk / 2; p > 0; --p, a += 2 * k_stride, b += 2 * cols) {
+        if constexpr (packed) __builtin_prefetch(ahead.data, 0, 2);
+        if constexpr (packed) ahead.data += ahead.step;
+        AULOS_UNROLL for (int q = 0; q < panels; ++q) {
+          const auto p0 = pairs(b, q, 0), p1 = pairs(b, q, 1);
+          const Batch lower0 = simd::lower_bf16(p0), lower1 = simd::lower_bf16(p1);
+          const Batch upper0 = simd::upper_bf16(p0), upper1 = simd::upper_bf16(p1);
+          if constexpr (upper_first) {
+            add_products<T, rows, 2 * panels>(a + k_stride, row_stride, upper0, upper1, 2 * q, acc);
+            add_products<T, rows, 2 * panels>(a, row_stride, lower0, lower1, 2 * q, acc);
+          } else {
+            add_products<T, rows, 2 * panels>(a, row_stride, lower0, lower1, 2 * q, acc);
+            add_products<T, rows, 2 * panels>(a + k_stride, row_stride, upper0, upper1, 2 * q, acc);
+          }
+        }
+      }
+      if (chunk % 2 != 0) {
+        AULOS_UNROLL for (int q = 0; q < panels; ++q) {
+          const auto p0 = pairs(b, q, 0), p1 = pairs(b, q, 1);
+          add_products<T, rows, 2 * panels>(a, row_stride, simd::lower_bf16(p0), simd::lower_bf16(p1), 2 * q, acc);
         }
       }
     }
-    if (begin == 0) {
-      AULOS_UNROLL for (int i = 0; i < rows; ++i) {
-        AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) simd::store(tile + (i * 2 * panels + j) * width, acc[i][j]);
-      }
-    } else {
+    if (begin > 0 || out.add) {
       AULOS_UNROLL for (int i = 0; i < rows; ++i) {
         AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) {
-          T* sum = tile + (i * 2 * panels + j) * width;
-          simd::store(sum, simd::load(sum) + acc[i][j]);
+          acc[i][j] = simd::load(out.data + i * ld + j * width) + acc[i][j];
         }
       }
+    }
+    if (out.bias && begin + chunk == k) {
+      AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) {
+        const Batch bias = simd::load(out.bias + j * width);
+        AULOS_UNROLL for (int i = 0; i < rows; ++i) acc[i][j] = acc[i][j] + bias;
+      }
+    }
+    AULOS_UNROLL for (int i = 0; i < rows; ++i) {
+      AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) simd::store(out.data + i * ld + j * width, acc[i][j]);
     }
     begin += chunk;
   } while (begin < k);
 }
 
-// A packed strip of `rows` <= gemm_rows valid rows times one panel; odd counts take the next even tile.
-template <class T, PanelType type, int tile_rows = gemm_rows>
-void multiply_strip(Index rows, Index k, const T* strip, const PanelElement<T, type>* panel, T* tile) noexcept {
+// A packed strip of `rows` <= gemm_rows valid rows times one panel; odd counts take the next even tile, whose last row
+// is written too.
+template <class T, Numeric storage, PairOrder order = PairOrder::ascending, int tile_rows = gemm_rows>
+void multiply_strip(Index rows, Index k, const T* strip, const PanelElement<T, storage>* panel, TileOut<T> out,
+                    Ahead ahead = {}) noexcept {
   if constexpr (tile_rows > 2) {
-    if (rows <= tile_rows - 2) return multiply_strip<T, type, tile_rows - 2>(rows, k, strip, panel, tile);
+    if (rows <= tile_rows - 2) {
+      return multiply_strip<T, storage, order, tile_rows - 2>(rows, k, strip, panel, out, ahead);
+    }
   }
-  multiply_tile<T, type, tile_rows, 1, true>(k, strip, 1, panel, 0, tile);
+  multiply_tile<T, storage, tile_rows, 1, true, order>(k, strip, 1, panel, 0, out, ahead);
 }
 
 }  // namespace detail

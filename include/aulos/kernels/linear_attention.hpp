@@ -9,6 +9,7 @@
 #include "aulos/core/threads.hpp"
 #include "aulos/kernels/attention_sides.hpp"
 #include "aulos/kernels/chunk.hpp"
+#include "aulos/simd/reduce.hpp"
 
 namespace aulos::inline AULOS_ISA::kernels {
 
@@ -28,7 +29,7 @@ struct LinearAttentionShape {
   double eps = 0.0;
 
   // Tokens that are taken together.
-  constexpr Index chunk() const noexcept { return form == LinearForm::causal ? 64 : 256; }
+  static constexpr Index chunk() noexcept { return 64; }
   // Columns of the values with the column of ones whose product is the sum of the scores.
   constexpr Index columns() const noexcept { return value_width + (normaliser == Normaliser::score_sum ? 1 : 0); }
 };
@@ -62,6 +63,7 @@ struct LinearHead {
   T *q_decayed, *k_decayed;  // causal: row i times g^(i + 1), row j times g^(m - 1 - j)
   T* scores;                 // causal: [m, m], rows `chunk` apart
   T* sums;                   // [m], sums of the scores
+  T* result;                 // [m, E], before it is divided
   T *rising, *falling;       // g^t at [t] and at [chunk - t]; with decay
   Scratch rest;              // for products
 
@@ -70,7 +72,7 @@ struct LinearHead {
     const bool causal = s.form == LinearForm::causal;
     return scratch_size<T>(columns * d) + (causal ? 4 : 2) * scratch_size<T>(chunk * d) +
            scratch_size<T>(chunk * columns) + (causal ? scratch_size<T>(chunk * chunk) : 0) + scratch_size<T>(chunk) +
-           2 * scratch_size<T>(chunk + 1) +
+           scratch_size<T>(chunk * s.value_width) + 2 * scratch_size<T>(chunk + 1) +
            chunk::product_scratch<T>({{chunk, chunk, d},
                                       {chunk, chunk, columns},
                                       {chunk, columns, d},
@@ -93,6 +95,7 @@ struct LinearHead {
         k_decayed(k),
         scores(nullptr),
         sums(scratch.take<T>(chunk)),
+        result(scratch.take<T>(chunk * shape.value_width)),
         rising(nullptr),
         falling(nullptr),
         rest(scratch) {
@@ -143,11 +146,15 @@ struct LinearHead {
     if (rising != nullptr) chunk::copy_rows(q_decayed, s.width, q, s.width, m, s.width, T(1), rising + 1);
   }
   void load_keys(Index first, Index m) {
+    if (in.keep == nullptr) {
+      chunk::copy_rows(k, s.width, in.k.at(b, first, h), in.k.token, m, s.width, T(1));
+      chunk::copy_rows(v, columns, in.v.at(b, first, h), in.v.token, m, s.value_width, T(1));
+    }
     for (Index j = 0; j < m; ++j) {
-      if (kept(first + j)) {
+      if (in.keep != nullptr && kept(first + j)) {
         std::copy_n(in.k.at(b, first + j, h), s.width, k + j * s.width);
         std::copy_n(in.v.at(b, first + j, h), s.value_width, v + j * columns);
-      } else {
+      } else if (in.keep != nullptr) {
         std::fill_n(k + j * s.width, s.width, T(0));
         std::fill_n(v + j * columns, s.value_width, T(0));
       }
@@ -157,14 +164,24 @@ struct LinearHead {
   }
 
   // The state behind the chunk.
-  void absorb(Index m) {
-    if (rising != nullptr) chunk::copy_rows(state, s.width, state, s.width, columns, s.width, rising[m]);
-    const MatrixView<const T> keys = chunk::matrix<T>(k_decayed, m, s.width, s.width);
-    chunk::product(v_rows(m).transposed(), keys, state, s.width, Update::add, rest);
+  void absorb(Index m, chunk::RowsAhead<T>* ahead = nullptr) {
+    const Index d = s.width, e = s.value_width;
+    if (rising != nullptr) chunk::copy_rows(state, d, state, d, columns, d, rising[m]);
+    const MatrixView<const T> values = chunk::matrix<T>(v, m, e, columns);
+    chunk::product(values.transposed(), chunk::matrix<T>(k_decayed, m, d, d), state, d, Update::add, rest,
+                   chunk::Cover::all, ahead);
+    if (!normalised()) return;
+    simd::for_lanes<T>(d, [&](Index c, auto part) {
+      simd::Batch<T> sum(T(0));
+      for (Index j = 0; j < m; ++j) sum += part.load(k_decayed + j * d + c);
+      part.store(state + e * d + c, part.load(state + e * d + c) + sum);
+    });
   }
 
   // q k^T, not yet weighted: above the diagonal it is meaningless.
-  void score(Index m) { chunk::product(q_rows(m), k_rows(m).transposed(), scores, chunk, Update::assign, rest); }
+  void score(Index m, chunk::RowsAhead<T>* ahead = nullptr) {
+    chunk::product(q_rows(m), k_rows(m).transposed(), scores, chunk, Update::assign, rest, chunk::Cover::lower, ahead);
+  }
   // Row i of `of` times g^(i - j), up to the diagonal.
   void weigh(T* of, Index m) const {
     if (rising == nullptr) return;
@@ -180,49 +197,62 @@ struct LinearHead {
   void sum_scores(Index m) {
     const T* z = state + s.value_width * s.width;
     for (Index i = 0; i < m; ++i) {
-      double sum = chunk::dot(q_decayed + i * s.width, z, s.width) + s.eps;
+      const T* query = q_decayed + i * s.width;
+      simd::Batch<T> sum(T(0));
+      simd::for_lanes<T>(s.width,
+                         [&](Index c, auto part) { sum = simd::fma(part.load(query + c), part.load(z + c), sum); });
       if (scores != nullptr) {
-        const T* row = scores + i * chunk;
-        sum += simd::sum_row<T, 1>(i + 1, [&](Index j, auto part, auto& total) { total[0] += part.load(row + j); })[0];
+        simd::for_lanes<T>(i + 1, [&](Index j, auto part) { sum += part.load(scores + i * chunk + j); });
       }
-      sums[i] = static_cast<T>(sum);
+      sums[i] = static_cast<T>(static_cast<double>(simd::reduce_add(sum)) + s.eps);
     }
   }
 
-  void attend(HeadRows<T> out, Index first, Index m) {
-    T* rows = out.at(b, first, h);
+  void attend(HeadRows<T> out, Index first, Index m, chunk::RowsAhead<T>* ahead) {
+    const Index e = s.value_width;
     if (scores != nullptr) {
-      score(m);
+      score(m, ahead);
       weigh(scores, m);
-      chunk::triangle_product(chunk::Triangle::lower, score_rows(m), v, columns, s.value_width, rows, out.token,
-                              Update::assign);
+      chunk::triangle_product(chunk::Triangle::lower, score_rows(m), v, columns, e, result, e, Update::assign);
     }
     const MatrixView<const T> queries = chunk::matrix<T>(q_decayed, m, s.width, s.width);
-    chunk::product(queries, state_rows(state, s.value_width).transposed(), rows, out.token,
-                   scores != nullptr ? Update::add : Update::assign, rest);
-    if (!normalised()) return;
-    sum_scores(m);
-    for (Index i = 0; i < m; ++i) {
-      chunk::copy_rows(rows + i * out.token, 0, rows + i * out.token, 0, 1, s.value_width, T(1) / sums[i]);
+    chunk::product(queries, state_rows(state, e).transposed(), result, e,
+                   scores != nullptr ? Update::add : Update::assign, rest, chunk::Cover::all, ahead);
+    if (normalised()) {
+      sum_scores(m);
+      for (Index i = 0; i < m; ++i) sums[i] = T(1) / sums[i];
     }
+    chunk::copy_rows(out.at(b, first, h), out.token, result, e, m, e, T(1), normalised() ? sums : nullptr);
+  }
+
+  // Of the next chunk.
+  chunk::RowsAhead<T> rows_ahead(Index first, bool queries, bool keys) const {
+    chunk::RowsAhead<T> ahead;
+    const Index m = (std::min)(chunk, (queries ? s.nq : s.nk) - first);
+    if (m <= 0) return ahead;
+    if (queries) ahead.add(in.q.at(b, first, h), in.q.token, m, s.width);
+    if (keys) ahead.add(in.k.at(b, first, h), in.k.token, m, s.width);
+    if (keys) ahead.add(in.v.at(b, first, h), in.v.token, m, s.value_width);
+    return ahead;
   }
 
   void forward(HeadRows<T> out, const LinearState<T>& last) {
+    const bool causal = s.form == LinearForm::causal;
     read_state(state, in.initial);
-    if (s.form == LinearForm::full) {
-      for (Index first = 0; first < s.nk; first += chunk) {
-        const Index m = (std::min)(chunk, s.nk - first);
-        load_keys(first, m);
-        absorb(m);
-      }
+    for (Index first = 0; !causal && first < s.nk; first += chunk) {
+      const Index m = (std::min)(chunk, s.nk - first);
+      chunk::RowsAhead<T> ahead = rows_ahead(first + m, false, true);
+      load_keys(first, m);
+      absorb(m, &ahead);
     }
     for (Index first = 0; first < s.nq; first += chunk) {
       const Index m = (std::min)(chunk, s.nq - first);
+      chunk::RowsAhead<T> ahead = rows_ahead(first + m, true, causal);
       load_queries(first, m);
-      if (s.form == LinearForm::causal) load_keys(first, m);
-      attend(out, first, m);
+      if (causal) load_keys(first, m);
+      attend(out, first, m, &ahead);
       const bool needed = last.kv != nullptr || last.sum != nullptr || first + m < s.nq;
-      if (s.form == LinearForm::causal && needed) absorb(m);
+      if (causal && needed) absorb(m, &ahead);
     }
     write_state(last, state);
   }
@@ -277,8 +307,8 @@ void linear_attention_step(Threads threads, const LinearAttentionShape& s,
 // out_i = sum_j w_ij v_j, w_ij = scale q_i . k_j (causal: times g^(i - j), j <= i only), the initial state standing for
 // the keys before the first; with a normaliser divided by sum_j w_ij + eps. out [B, Nq, H, E] must not overlap the
 // operands. `last` (may be absent) is the state behind the last key and may be the initial state itself. A dropped key
-// adds nothing, but the state decays past it. Causal in chunks of 64: the products of a chunk and the state
-// before it. 2 N (D + E) (chunk + D E / (D + E)) operations a head; sums in T. No PyTorch function; the equal of
+// adds nothing, but the state decays past it. In chunks of 64, causal: the products of a chunk and the state before
+// it. 2 N (D + E) (chunk + D E / (D + E)) operations a head; sums in T. No PyTorch function; the equal of
 // fast_transformers' LinearAttention and CausalLinearAttention, and of retention.
 template <class T>
 void linear_attention(Threads threads, const LinearAttentionShape& s,

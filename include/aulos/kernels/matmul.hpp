@@ -65,7 +65,7 @@ void matmul_piece(const MatmulOperands<T>& o, Update update, GemmShape s, Range 
                                  o.b.row_stride, lanes, chunk, panel);
         for (Index i = begin; i < end; i += gemm_rows) {
           const Index valid = std::min<Index>(gemm_rows, end - i);
-          multiply_strip<T, PanelType::same>(valid, chunk, strips + (i - begin) * chunk, panel, tile);
+          multiply_strip<T, Numeric::exact>(valid, chunk, strips + (i - begin) * chunk, panel, tile);
           if (add) {
             apply_epilogue(AddTo<T>{o.c, o.ldc}, tile, cols, i, valid, p * cols, lanes, o.c, o.ldc);
           } else {

@@ -7,23 +7,41 @@
 
 namespace aulos::inline AULOS_ISA::kernels {
 
+namespace detail {
+
+template <class T, simd::Path path>
+[[gnu::noinline]] void modulate_row(const T* x, const T* scale, const T* shift, Index columns, T* y) {
+  const simd::Batch<T> one(T(1));
+  if (scale != nullptr && shift != nullptr) {
+    simd::for_lanes_on<T, path>(columns, [=](Index i, auto part) {
+      part.store(y + i, simd::fma(part.load(x + i), one + part.load(scale + i), part.load(shift + i)));
+    });
+  } else {
+    simd::for_lanes_on<T, path>(columns, [=](Index i, auto part) {
+      simd::Batch<T> v = part.load(x + i);
+      if (scale != nullptr) v = v * (one + part.load(scale + i));
+      if (shift != nullptr) v = v + part.load(shift + i);
+      part.store(y + i, v);
+    });
+  }
+}
+
+}  // namespace detail
+
 // y = x (1 + scale) + shift. x, y [rows, columns]; either of scale and shift may be absent. y may be x.
 // The `modulate` of DiT.
 template <class T>
 void modulate(Threads threads, Index rows, Index columns, Rows<const T> x, SharedRows<const T> scale,
               SharedRows<const T> shift, Rows<T> y) {
-  const simd::Batch<T> one(T(1));
+  const bool past = detail::past_caches<T>(x.data, y, rows, columns);
   detail::for_rows(threads, rows, columns, [&](Index row) {
-    const T* from = x[row];
     const T* s = scale ? scale[row] : nullptr;
     const T* t = shift ? shift[row] : nullptr;
-    T* to = y[row];
-    simd::for_lanes<T>(columns, [&](Index i, auto part) {
-      simd::Batch<T> v = part.load(from + i);
-      if (s != nullptr) v = v * (one + part.load(s + i));
-      if (t != nullptr) v = v + part.load(t + i);
-      part.store(to + i, v);
-    });
+    if (past) {
+      detail::modulate_row<T, simd::Path::past_caches>(x[row], s, t, columns, y[row]);
+    } else {
+      detail::modulate_row<T, simd::Path::cached>(x[row], s, t, columns, y[row]);
+    }
   });
 }
 

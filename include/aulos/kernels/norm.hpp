@@ -66,18 +66,26 @@ class Centered {
   simd::Batch<T> factor_, hi_, lo_;
 };
 
-// Two passes: about the mean, then the squares of the distances from there, with what the first mean was off by.
+// A number near the mean of the row: the mean of its first elements.
 template <class T, Centering kCentering>
-T row_pivot(const T* x, Index columns, double per) noexcept {
+T row_pivot(const T* x, Index columns) noexcept {
   if constexpr (kCentering == Centering::none) return T(0);
-  const auto sums = simd::sum_row<T, 1>(columns, [=](Index i, auto part, auto& sum) { sum[0] += part.load(x + i); });
-  return static_cast<T>(sums[0] * per);
+  constexpr Index width = simd::lanes<T>;
+  if (columns < width) {
+    const Index count = columns;
+    return simd::reduce_add(simd::load_partial(x, count)) / static_cast<T>(count);
+  }
+  if (columns < 4 * width) return simd::reduce_add(simd::load(x)) / static_cast<T>(width);
+  const simd::Batch<T> sum =
+      (simd::load(x) + simd::load(x + width)) + (simd::load(x + 2 * width) + simd::load(x + 3 * width));
+  return simd::reduce_add(sum) / static_cast<T>(4 * width);
 }
 
 struct MeanVariance {
   double mean, variance;
 };
 
+// Sums of the distances from `about` and of their squares.
 template <class T, Centering kCentering>
 MeanVariance row_variance(const T* x, Index columns, double per, T about) noexcept {
   if constexpr (kCentering == Centering::none) {
@@ -99,45 +107,63 @@ MeanVariance row_variance(const T* x, Index columns, double per, T about) noexce
   }
 }
 
+// One pass about a number near the mean; a second about the mean itself where the first elements were unlike the rest.
 template <class T, Centering kCentering>
-RowMoments row_moments(const T* x, Index columns, double eps) noexcept {
-  const double per = 1 / static_cast<double>(columns);
-  const MeanVariance m = row_variance<T, kCentering>(x, columns, per, row_pivot<T, kCentering>(x, columns, per));
-  return {m.mean, 1 / std::sqrt(m.variance + eps)};
+MeanVariance row_mean_variance(const T* x, Index columns, double per, T pivot) noexcept {
+  const MeanVariance m = row_variance<T, kCentering>(x, columns, per, pivot);
+  if constexpr (kCentering == Centering::none) return m;
+  const double off = m.mean - static_cast<double>(pivot);
+  if (off * off <= m.variance) return m;
+  return row_variance<T, kCentering>(x, columns, per, static_cast<T>(m.mean));
 }
 
 template <class T, Centering kCentering>
-void norm_row(const NormOperands<T>& in, Index row, Index columns, RowMoments moments, T* to) noexcept {
-  const Centered<T, kCentering> xhat(moments.mean, moments.rstd);
+RowMoments row_moments(const T* x, Index columns, double eps) noexcept {
+  const double per = 1 / static_cast<double>(columns);
+  const MeanVariance m = row_mean_variance<T, kCentering>(x, columns, per, row_pivot<T, kCentering>(x, columns));
+  return {m.mean, 1 / std::sqrt(m.variance + eps)};
+}
+
+// The results of `count` rows from `first` on, whose moments are given.
+template <class T, Centering kCentering, simd::Path path>
+[[gnu::noinline]] void norm_rows(const NormOperands<T>& in, Index first, Index count, Index columns, const double* mean,
+                                 const double* rstd, Rows<T> y) noexcept {
   const simd::Batch<T> one(T(1));
-  const T* x = in.x[row];
-  const T* weight = in.weight;
-  const T* bias = in.bias;
-  const T* scale = in.scale ? in.scale[row] : nullptr;
-  const T* shift = in.shift ? in.shift[row] : nullptr;
+  const T *weight = in.weight, *bias = in.bias;
+  // finish(xhat, i, part, scale, shift)
+  const auto each_row = [&](auto finish) {
+    for (Index r = 0; r < count; ++r) {
+      const Centered<T, kCentering> xhat(mean[r], rstd[r]);
+      const T* x = in.x[first + r];
+      const T* scale = in.scale ? in.scale[first + r] : nullptr;
+      const T* shift = in.shift ? in.shift[first + r] : nullptr;
+      T* to = y[first + r];
+      simd::for_lanes_on<T, path>(columns, [=](Index i, auto part) {
+        part.store(to + i, finish(xhat(part.load(x + i)), i, part, scale, shift));
+      });
+    }
+  };
   // The usual combinations have loops without branches.
-  const bool affine = weight != nullptr || bias != nullptr, modulated = scale != nullptr || shift != nullptr;
+  const bool affine = weight != nullptr || bias != nullptr, modulated = in.scale || in.shift;
   if (!affine && !modulated) {
-    simd::for_lanes<T>(columns, [=](Index i, auto part) { part.store(to + i, xhat(part.load(x + i))); });
+    each_row([](auto v, Index, auto, const T*, const T*) { return v; });
   } else if (weight != nullptr && bias == nullptr && !modulated) {
-    simd::for_lanes<T>(columns,
-                       [=](Index i, auto part) { part.store(to + i, xhat(part.load(x + i)) * part.load(weight + i)); });
+    each_row([=](auto v, Index i, auto part, const T*, const T*) { return v * part.load(weight + i); });
   } else if (weight != nullptr && bias != nullptr && !modulated) {
-    simd::for_lanes<T>(columns, [=](Index i, auto part) {
-      part.store(to + i, simd::fma(xhat(part.load(x + i)), part.load(weight + i), part.load(bias + i)));
+    each_row([=](auto v, Index i, auto part, const T*, const T*) {
+      return simd::fma(v, part.load(weight + i), part.load(bias + i));
     });
-  } else if (!affine && scale != nullptr && shift != nullptr) {
-    simd::for_lanes<T>(columns, [=](Index i, auto part) {
-      part.store(to + i, simd::fma(xhat(part.load(x + i)), one + part.load(scale + i), part.load(shift + i)));
+  } else if (!affine && in.scale && in.shift) {
+    each_row([=](auto v, Index i, auto part, const T* scale, const T* shift) {
+      return simd::fma(v, one + part.load(scale + i), part.load(shift + i));
     });
   } else {
-    simd::for_lanes<T>(columns, [=](Index i, auto part) {
-      simd::Batch<T> v = xhat(part.load(x + i));
+    each_row([=](auto v, Index i, auto part, const T* scale, const T* shift) {
       if (weight != nullptr) v = v * part.load(weight + i);
       if (bias != nullptr) v = v + part.load(bias + i);
       if (scale != nullptr) v = v * (one + part.load(scale + i));
       if (shift != nullptr) v = v + part.load(shift + i);
-      part.store(to + i, v);
+      return v;
     });
   }
 }
@@ -151,22 +177,25 @@ void norm(Threads threads, const NormShape& shape, const NormOperands<T>& in, Ro
   if (columns <= 0) return;
   const Index group = std::clamp<Index>(4096 / columns, 1, most);
   const double per = 1 / static_cast<double>(columns);
+  const bool past = past_caches<T>(in.x.data, y, shape.rows, columns);
   for_rows(threads, (shape.rows + group - 1) / group, columns * group, [&](Index index) {
     const Index first = index * group, count = (std::min)(group, shape.rows - first);
     T pivot[most];
     double mean[most];
     alignas(64) double rstd[most] = {};
-    for (Index i = 0; i < count; ++i) pivot[i] = row_pivot<T, kCentering>(in.x[first + i], columns, per);
+    for (Index i = 0; i < count; ++i) pivot[i] = row_pivot<T, kCentering>(in.x[first + i], columns);
     for (Index i = 0; i < count; ++i) {
-      const MeanVariance m = row_variance<T, kCentering>(in.x[first + i], columns, per, pivot[i]);
+      const MeanVariance m = row_mean_variance<T, kCentering>(in.x[first + i], columns, per, pivot[i]);
       mean[i] = m.mean;
       rstd[i] = m.variance + shape.eps;
     }
     for (Index i = 0; i < count; i += simd::lanes<double>) {
       simd::store(rstd + i, simd::Batch<double>(1.0) / simd::sqrt(simd::load(rstd + i)));
     }
-    for (Index i = 0; i < count; ++i) {
-      norm_row<T, kCentering>(in, first + i, columns, {mean[i], rstd[i]}, y[first + i]);
+    if (past) {
+      norm_rows<T, kCentering, simd::Path::past_caches>(in, first, count, columns, mean, rstd, y);
+    } else {
+      norm_rows<T, kCentering, simd::Path::cached>(in, first, count, columns, mean, rstd, y);
     }
   });
 }
@@ -241,8 +270,8 @@ void norm_backward(Threads threads, const NormShape& shape, const NormOperands<T
 }  // namespace detail
 
 // xhat = (x - mean(x)) / sqrt(var(x) + eps) over the last axis, biased variance; then the affine part and the
-// modulation. Moments in double over short runs in T, about a pivot near the mean, so that they are right for any mean;
-// three passes over a row in cache. y may be x.
+// modulation. Moments in double over short runs in T, in one pass about a pivot, the mean of the first elements, and in
+// a second one where that is far from the mean, so that they are right for any mean. y may be x.
 // torch.nn.functional.layer_norm; adaLN's norm(x) * (1 + scale) + shift in one kernel.
 template <class T>
 void layer_norm(Threads threads, const NormShape& shape, const NormOperands<T>& in, Rows<T> y) {

@@ -268,8 +268,8 @@ template <Index gates, class T, class F>
     for (Index i = 0; i < p.rows; i += gemm_rows) {
       const Index valid = std::min<Index>(gemm_rows, p.rows - i);
       for (Index g = 0; g < gates; ++g)
-        multiply_strip<T, PanelType::same>(valid, width, strips + i * width,
-                                           panels + (g * blocks + block) * cols * width, tile[g]);
+        multiply_strip<T, Numeric::exact>(valid, width, strips + i * width,
+                                          panels + (g * blocks + block) * cols * width, tile[g]);
       for (Index row = i; row < i + valid; ++row)
         if (step < p.length(row)) f(row, block * cols, [&](Index g) { return tile[g] + (row - i) * cols; });
     }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <type_traits>
 
 #include "aulos/core/config.hpp"
@@ -10,6 +11,7 @@
 #include "aulos/core/threads.hpp"
 #include "aulos/simd/convert.hpp"
 #include "aulos/simd/for_lanes.hpp"
+#include "aulos/simd/stream.hpp"
 
 namespace aulos::inline AULOS_ISA::kernels {
 
@@ -75,6 +77,17 @@ void for_rows(Threads threads, Index rows, Index columns, const Body& body) {
     const Index end = (std::min)(rows, first + per_piece);
     for (Index row = first; row < end; ++row) body(row, column, (std::min)(piece_elements, columns - column));
   });
+}
+
+// Results of this many bytes are gone from the caches before anyone reads them: they are better written past the
+// caches, where every row starts at a batch and what was read is not overwritten.
+inline constexpr Index past_caches_bytes = 16 * 1024 * 1024;
+template <class T>
+bool past_caches(const T* read, Rows<T> written, Index rows, Index columns) noexcept {
+  constexpr Index size = static_cast<Index>(sizeof(T)), batch = size * simd::lanes<T>;
+  return simd::has_stream && read != written.data && rows * columns >= past_caches_bytes / size &&
+         reinterpret_cast<std::uintptr_t>(written.data) % static_cast<std::uintptr_t>(batch) == 0 &&
+         written.stride * size % batch == 0;
 }
 
 // Columns of one piece of column_sums at most.

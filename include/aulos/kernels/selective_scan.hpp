@@ -70,6 +70,48 @@ void store_states(T* to, const T* from, Index states, Index count) {
   }
 }
 
+// e^(dt A) is computed as 2^(dt A'), A' = A / unit, where an instruction scales by any power of two: half the work, and
+// an error of two roundings of dt A.
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+inline constexpr bool scan_in_base_two = true;
+#else
+inline constexpr bool scan_in_base_two = false;
+#endif
+
+template <class T>
+struct ScanPower;
+template <>
+struct ScanPower<float> {
+  static constexpr float unit = 0.693147181f, inverse_unit = 1.44269504f;
+  // 2^r for |r| <= 1/2: error 9e-8, next to nothing for small r, where errors add up from token to token.
+  static constexpr float c[] = {1.0f, 0.6931470037f, 0.2402224243f, 0.0555073359f, 0.009671513f, 0.0013264727f};
+};
+template <>
+struct ScanPower<double> {
+  static constexpr double unit = 0.693147180559945309, inverse_unit = 1.44269504088896341;
+  // Error 5.6e-18.
+  static constexpr double c[] = {1.0,
+                                 0.6931471805599453,
+                                 0.24022650695910133,
+                                 0.05550410866482226,
+                                 0.009618129107593498,
+                                 0.0013333558146380658,
+                                 0.00015403530457765014,
+                                 1.5252733805508415e-05,
+                                 1.3215435001110848e-06,
+                                 1.0178086773687693e-07,
+                                 7.073826046303358e-09,
+                                 4.449955477539561e-10};
+};
+
+// A' of channels, as load_states.
+template <class T>
+void load_rates(T* to, const T* a, Index states, Index count) {
+  load_states(to, a, states, count);
+  if (!scan_in_base_two) return;
+  for (Index i = 0; i < states * simd::lanes<T>; ++i) to[i] *= ScanPower<T>::inverse_unit;
+}
+
 // One batch of channels c, c + 1, ... of one sample. `Part` is WholeBatch or PartialBatch.
 template <class T, class Part>
 struct ScanLanes {
@@ -80,7 +122,7 @@ struct ScanLanes {
   const SelectiveScanOperands<T>& in;
   Index batch, group, c;
   Part part;
-  const T* a;  // [N, lanes]
+  const T* a;  // [N, lanes]: A'
   Batch d, bias;
 
   ScanLanes(const SelectiveScanShape& shape, const SelectiveScanOperands<T>& operands, const ScanPiece& piece,
@@ -96,23 +138,30 @@ struct ScanLanes {
         bias(in.bias == nullptr ? Batch(T(0)) : part.load(in.bias + c)) {}
 
   Batch load(const HeadRows<const T>& from, Index t) const { return part.load(from.at(batch, t, 0) + c); }
-  // Rows are far apart, on a page each: the processor does not foresee them.
+  // Rows are far apart, on a page each: the processor does not foresee them. A line of one array of the token t.
   void fetch(const HeadRows<const T>& from, Index t) const {
-    __builtin_prefetch(from.at(batch, (std::min)(t + 8, s.tokens - 1), 0) + c);
+    if (from && t < s.tokens) __builtin_prefetch(from.at(batch, t, 0) + c, 0, 2);
   }
   Batch raw_step(Index t) const { return load(in.delta, t) + bias; }
   Batch step(Batch raw) const { return s.step == StepSize::softplus ? simd::Softplus{}(raw) : raw; }
 
+  // e^(dt A) from dt A'.
+  static Batch power(Batch x) {
+    if constexpr (scan_in_base_two) {
+      return simd::exp2_by(x, ScanPower<T>::c);
+    } else {
+      return simd::exp(x);
+    }
+  }
+
   // h of token t from h of the token before; the result is C . h + d u. With `decays`, they are kept.
   Batch advance(Index t, Batch dt, const T* before, T* after, T* decays) const {
-    fetch(in.u, t);
-    fetch(in.delta, t);
-    if (in.z) fetch(in.z, t);
+    for (const HeadRows<const T>* from : {&in.u, &in.delta, &in.z}) fetch(*from, t + 8);
     const Batch u = load(in.u, t), du = dt * u;
     const T *b = in.b.at(batch, t, group), *out = in.c.at(batch, t, group);
     Batch y = d * u;
     for (Index n = 0; n < s.states; ++n) {
-      const Batch decay = simd::exp(dt * simd::load(a + n * lanes));
+      const Batch decay = power(dt * simd::load(a + n * lanes));
       const Batch h = simd::fma(decay, simd::load(before + n * lanes), du * Batch(b[n]));
       simd::store(after + n * lanes, h);
       if (decays != nullptr) simd::store(decays + n * lanes, decay);
@@ -122,28 +171,93 @@ struct ScanLanes {
   }
 };
 
+// Of one batch of channels in one chunk: dt, dt u, and d u + C . h, [scan_chunk, lanes] each.
+template <class T>
+struct ScanChunk {
+  T *dt, *du, *y;
+};
+
+// Rows of one array that will be wanted.
+template <class T>
+struct ScanAhead {
+  const T* row = nullptr;
+  Index stride = 0, count = 0;
+};
+
+// `count` states from n on, each through all tokens of the chunk, so that it stays in a register. On the way the rows
+// of `ahead` in the next chunk are asked for: all at once would wait for each other.
+template <class T, int count, class Part>
+void advance_states(const ScanLanes<T, Part>& x, const ScanChunk<T>& w, Index first, Index tokens, Index n, T* state,
+                    const ScanAhead<T>& ahead) {
+  using Batch = simd::Batch<T>;
+  constexpr Index lanes = simd::lanes<T>;
+  Batch a[static_cast<std::size_t>(count)], h[static_cast<std::size_t>(count)];
+  AULOS_UNROLL for (int i = 0; i < count; ++i) {
+    a[i] = simd::load(x.a + (n + i) * lanes);
+    h[i] = simd::load(state + (n + i) * lanes);
+  }
+  const T *b = x.in.b.at(x.batch, first, x.group) + n, *c = x.in.c.at(x.batch, first, x.group) + n;
+  for (Index t = 0; t < tokens; ++t, b += x.in.b.token, c += x.in.c.token) {
+    const Batch dt = simd::load(w.dt + t * lanes), du = simd::load(w.du + t * lanes);
+    Batch y = simd::load(w.y + t * lanes);
+    if (t < ahead.count) __builtin_prefetch(ahead.row + t * ahead.stride, 0, 2);
+    AULOS_UNROLL for (int i = 0; i < count; ++i) {
+      h[i] = simd::fma(x.power(dt * a[i]), h[i], du * Batch(b[i]));
+      y = simd::fma(h[i], Batch(c[i]), y);
+    }
+    simd::store(w.y + t * lanes, y);
+  }
+  AULOS_UNROLL for (int i = 0; i < count; ++i) simd::store(state + (n + i) * lanes, h[i]);
+}
+
+template <class T, class Part>
+[[gnu::noinline]] void scan_chunk_forward(const ScanLanes<T, Part>& x, const ScanChunk<T>& w, Index first, Index tokens,
+                                          T* state, HeadRows<T> out) {
+  using Batch = simd::Batch<T>;
+  constexpr Index lanes = simd::lanes<T>;
+  for (Index t = 0; t < tokens; ++t) {
+    const Batch dt = x.step(x.raw_step(first + t)), u = x.load(x.in.u, first + t);
+    simd::store(w.dt + t * lanes, dt);
+    simd::store(w.du + t * lanes, dt * u);
+    simd::store(w.y + t * lanes, x.d * u);
+  }
+  Index n = 0;
+  for (; n + 2 <= x.s.states; n += 2) {
+    const Index next = (std::min)(scan_chunk, x.s.tokens - first - tokens);
+    ScanAhead<T> ahead;
+    if (n == 0) ahead = {out.at(x.batch, first, 0) + x.c, out.token, tokens};
+    if (n == 2) ahead = {x.in.u.at(x.batch, first + tokens, 0) + x.c, x.in.u.token, next};
+    if (n == 4) ahead = {x.in.delta.at(x.batch, first + tokens, 0) + x.c, x.in.delta.token, next};
+    if (n == 6 && x.in.z) ahead = {x.in.z.at(x.batch, first + tokens, 0) + x.c, x.in.z.token, next};
+    advance_states<T, 2>(x, w, first, tokens, n, state, ahead);
+  }
+  if (n < x.s.states) advance_states<T, 1>(x, w, first, tokens, n, state, {});
+  for (Index t = 0; t < tokens; ++t) {
+    Batch y = simd::load(w.y + t * lanes);
+    if (x.in.z) y *= simd::silu(x.load(x.in.z, first + t));
+    x.part.store(out.at(x.batch, first + t, 0) + x.c, y);
+  }
+}
+
 template <class T>
 [[gnu::noinline]] void scan_forward(const SelectiveScanShape& s, const SelectiveScanOperands<T>& in,
                                     const ScanPiece& piece, HeadRows<T> out, T* last, Scratch& scratch) {
   constexpr Index lanes = simd::lanes<T>;
   const Index tile = s.states * lanes;  // of one batch of channels
   T *a = scratch.take<T>(scan_block * s.states), *h = scratch.take<T>(scan_block * s.states);
+  const ScanChunk<T> w{scratch.take<T>(scan_chunk * lanes), scratch.take<T>(scan_chunk * lanes),
+                       scratch.take<T>(scan_chunk * lanes)};
   simd::for_lanes<T>(piece.count, [&](Index offset, auto) {
     const Index c = piece.first + offset, count = (std::min)(lanes, piece.count - offset);
-    load_states(a + offset / lanes * tile, in.a + c * s.states, s.states, count);
+    load_rates(a + offset / lanes * tile, in.a + c * s.states, s.states, count);
     const T* from = in.initial == nullptr ? nullptr : in.initial + (piece.batch * s.channels + c) * s.states;
     load_states(h + offset / lanes * tile, from, s.states, count);
   });
   for (Index first = 0; first < s.tokens; first += scan_chunk) {
-    const Index end = (std::min)(first + scan_chunk, s.tokens);
+    const Index tokens = (std::min)(scan_chunk, s.tokens - first);
     simd::for_lanes<T>(piece.count, [&](Index offset, auto part) {
-      T* state = h + offset / lanes * tile;
       const ScanLanes<T, decltype(part)> x(s, in, piece, offset, part, a + offset / lanes * tile);
-      for (Index t = first; t < end; ++t) {
-        simd::Batch<T> y = x.advance(t, x.step(x.raw_step(t)), state, state, nullptr);
-        if (in.z) y *= simd::silu(x.load(in.z, t));
-        part.store(out.at(piece.batch, t, 0) + x.c, y);
-      }
+      scan_chunk_forward(x, w, first, tokens, h + offset / lanes * tile, out);
     });
   }
   if (last == nullptr) return;
@@ -158,7 +272,7 @@ template <class T>
 // Bytes of scratch that a running piece of selective_scan needs.
 template <class T>
 std::size_t selective_scan_scratch(const SelectiveScanShape& s) {
-  return 2 * scratch_size<T>(detail::scan_block * s.states);
+  return 2 * scratch_size<T>(detail::scan_block * s.states) + 3 * scratch_size<T>(detail::scan_chunk * simd::lanes<T>);
 }
 
 // h_t = exp(dt_t A) h_{t-1} + dt_t B_t u_t, out_t = (C_t . h_t + D u_t) silu(z_t), dt = softplus(delta + bias): out

@@ -130,6 +130,7 @@ template <class T, class Part>
       gdt = simd::fma(exponent, simd::load(x.a + n), gdt);
     }
     write(g.du, t, simd::fma(gdu, dt, gy * x.d));
+    if constexpr (scan_in_base_two) gdt *= Batch(ScanPower<T>::unit);
     gdt = simd::fma(gdu, u, gdt);
     if (s.step == StepSize::softplus) gdt *= simd::Softplus{}.derivative(x.raw_step(t));
     write(g.ddelta, t, gdt);
@@ -157,7 +158,7 @@ template <class T>
     });
   };
   each([&](Index offset, auto part, Index at, Index count, Index channel) {
-    load_states(w.a + at, in.a + (piece.first + offset) * s.states, s.states, count);
+    load_rates(w.a + at, in.a + (piece.first + offset) * s.states, s.states, count);
     load_states(w.adjoint + at, g.dlast == nullptr ? nullptr : g.dlast + channel * s.states, s.states, count);
     if (chunks == 0) return;
     load_states(w.borders + at, in.initial == nullptr ? nullptr : in.initial + channel * s.states, s.states, count);

@@ -20,8 +20,12 @@ struct ModelLoadOptions {
   bool allow_unexpected = false;
   io::Mode mode = io::Mode::read;
   std::optional<Config> config = {};  // overrides the file's
+  std::optional<Numeric> pack = {};   // pack each weight as soon as it is read: never are all rows in memory
 
-  io::LoadOptions of_parameters() const { return {.prefix = prefix, .allow_unexpected = allow_unexpected}; }
+  io::LoadOptions of_parameters() const { return of_parameters(prefix); }
+  io::LoadOptions of_parameters(const std::string& below) const {
+    return {.prefix = below, .allow_unexpected = allow_unexpected, .pack = pack};
+  }
 };
 
 // Refuses a configuration of more blocks than the file has tensors before anything is built by it: a few digits of a
@@ -38,9 +42,9 @@ const Config& fitting(const Config& config, const io::Checkpoint& checkpoint) {
 // The configuration in the metadata, `config`, if there is one.
 template <class Config>
 std::optional<Config> config_in_metadata(const io::Checkpoint& checkpoint) {
-  const auto found = checkpoint.metadata().find("config");
-  if (found == checkpoint.metadata().end()) return {};
-  return fitting(Config::from_json(io::json::parse(found->second)), checkpoint);
+  const std::string* config = checkpoint.metadata().find("config");
+  if (config == nullptr) return {};
+  return fitting(Config::from_json(io::json::parse(*config)), checkpoint);
 }
 
 // diffusers' names, or those of the file that the model was published in.

@@ -136,7 +136,7 @@ struct Flux {
   static Flux load(const io::Checkpoint& checkpoint, const FluxLoadOptions& options = {}) {
     const CheckpointSource source = flux_source(checkpoint, options.prefix);
     Flux model(options.config ? *options.config : flux_config_of(checkpoint, source));
-    const io::LoadOptions load_options{.prefix = source.prefix, .allow_unexpected = options.allow_unexpected};
+    const io::LoadOptions load_options = options.of_parameters(source.prefix);
     nn::load_parameters(model, checkpoint, load_options, [&](const std::string& name) {
       return source.layout == CheckpointLayout::single_file ? flux_single_file_name(name, 4)
                                                             : nn::StoredAs{.name = name};

@@ -104,7 +104,7 @@ struct SD3 {
   static SD3 load(const io::Checkpoint& checkpoint, const SD3LoadOptions& options = {}) {
     const CheckpointSource source = sd3_source(checkpoint, options.prefix);
     SD3 model(options.config ? *options.config : sd3_config_of(checkpoint, source));
-    const io::LoadOptions load_options{.prefix = source.prefix, .allow_unexpected = options.allow_unexpected};
+    const io::LoadOptions load_options = options.of_parameters(source.prefix);
     if (source.layout == CheckpointLayout::single_file) {
       const Index last = model.config.num_layers - 1;
       nn::load_parameters(model, checkpoint, load_options,

@@ -153,7 +153,7 @@ struct Separator {
                         const ModelLoadOptions<Config>& options = {}) {
     const SeparatorShapes of(Config::name, encoder, masknet);
     Separator model(options.config ? *options.config : separator_config<Config>(of));
-    const io::LoadOptions exact{.prefix = {}, .allow_unexpected = options.allow_unexpected};
+    const io::LoadOptions exact = options.of_parameters({});
     const auto read = [&](File file, const io::Checkpoint& from) {
       Part part{std::move(model), file};
       nn::load_parameters(part, from, exact);

@@ -12,6 +12,7 @@
 #include "aulos/core/error.hpp"
 #include "aulos/io/safetensors.hpp"
 #include "aulos/nn/module.hpp"
+#include "aulos/nn/packed_file.hpp"
 
 namespace aulos::inline AULOS_ISA::nn {
 
@@ -46,6 +47,7 @@ struct LoadPlan {
   std::vector<io::WantedTensor> wanted;  // each stored tensor once
   std::vector<std::size_t> wanted_at;    // of each parameter
 
+  template <class = Deferred>
   void add(StoredAs place, std::vector<Index> shape, Role role) {
     std::size_t at = wanted.size();
     if (place.parts > 1) {
@@ -64,18 +66,24 @@ struct LoadPlan {
 
 // Loads every parameter of `module` by its official name, or from where stored_as(name) says that another layout keeps
 // it. All or nothing: when names are missing or unexpected, or shapes or dtypes do not fit, a CheckpointError lists
-// them all and the module is as before. A derived buffer that the checkpoint lacks stays without values.
+// them all and the module is as before. A derived buffer that the checkpoint lacks stays without values. A file of
+// save_packed is taken as it is.
 template <Module M, class Rename>
 void load_parameters(M& module, const io::Checkpoint& checkpoint, const io::LoadOptions& options,
                      const Rename& stored_as) {
+  if constexpr (requires { typename M::value_type; }) {
+    if (is_packed_file(checkpoint)) return load_packed(module, checkpoint);
+  }
   LoadPlan plan;
   for_each_parameter(module, [&](const auto& p) { plan.add(stored_as(p.name), p.shape, p.role); });
   const std::vector<const io::TensorInfo*> found = io::match(plan.wanted, checkpoint, options);
   M loaded = module;  // filled beside the module: a read error leaves it alone
   std::size_t i = 0;
   for_each_parameter(loaded, [&](const auto& p) {
-    if (const io::TensorInfo* info = found[plan.wanted_at[i]])
+    if (const io::TensorInfo* info = found[plan.wanted_at[i]]) {
       detail::read_stored(checkpoint, *info, plan.places[i], p.data(), p.count());
+      if (options.pack && p.weight != nullptr) p.weight->pack(*options.pack);
+    }
     ++i;
   });
   module = std::move(loaded);

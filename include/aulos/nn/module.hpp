@@ -242,11 +242,12 @@ Index parameter_count(const M& module) {
   return count;
 }
 
-// Packs every linear weight for inference: faster products, in bf16 half the memory. The rows are gone until unpacked.
+// Packs every linear weight for inference: faster products, in bf16 half the memory, in int8 a quarter. The rows are
+// gone until unpacked.
 template <Module M>
-void pack(M& module, kernels::PanelType type = kernels::PanelType::same) {
+void pack(M& module, Numeric stored_as = Numeric::exact) {
   for_each_parameter(module, [&](const auto& parameter) {
-    if (parameter.weight != nullptr) parameter.weight->pack(type);
+    if (parameter.weight != nullptr) parameter.weight->pack(stored_as);
   });
 }
 

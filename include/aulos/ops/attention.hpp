@@ -209,10 +209,10 @@ struct JointAttention {
     return list;
   }
 
-  void forward(Threads threads) const {
+  void forward(Threads threads, Numeric mode) const {
     const auto list = kernel_sides();
     kernels::attention<T>(threads, shape, std::span<const kernels::AttentionSide<T>>(list.data(), count),
-                          attention_rule(mask), score_rule(score, AnyTensor<T>{}));
+                          attention_rule(mask), score_rule(score, AnyTensor<T>{}), mode);
   }
 
   // gradients: of out[0..most), then of lse[0..most).
@@ -317,8 +317,9 @@ JointAttention<T, Mask, Score> joint_attention(std::span<const Side<T>> sides, c
   }
   check_mask(op, mask, run.shape.batch, run.keys());
   check_score<T>(op, run, score);
-  const Cost cost{run.flops(), run.bytes(), kernels::attention_scratch<T>(run.shape, run.queries(), run.keys())};
-  op.run(cost, [&](Threads threads) { run.forward(threads); });
+  const Numeric mode = op.recording() ? Numeric::exact : op.context().numeric();  // the rule recomputes exact weights
+  const Cost cost{run.flops(), run.bytes(), kernels::attention_scratch<T>(run.shape, run.queries(), run.keys(), mode)};
+  op.run(cost, [&](Threads threads) { run.forward(threads, mode); });
   if (op.recording()) {
     std::array<std::array<Ghost<T>, 3>, max_sides> ghosts;
     for (std::size_t s = 0; s < run.count; ++s)

@@ -23,13 +23,13 @@ const T* data_of(const AnyTensor<T>& x) {
 }
 
 template <Real T>
-Cost linear_cost(Index rows, const Weight<T>& w, double outputs = 1) {
+Cost linear_cost(Index rows, const Weight<T>& w, Numeric mode, double outputs = 1) {
   const double m = static_cast<double>(rows);
   const double n = static_cast<double>(w.out());
   const double k = static_cast<double>(w.in());
   return {.flops = 2 * m * n * k,
           .bytes = static_cast<double>(sizeof(T)) * (m * k + outputs * m * n) + static_cast<double>(w.bytes()),
-          .scratch = kernels::gemm_scratch<T>({rows, w.out(), w.in()}, w.view())};
+          .scratch = kernels::gemm_scratch<T>({rows, w.out(), w.in()}, w.view(), mode)};
 }
 
 template <Real T>
@@ -88,11 +88,12 @@ AnyTensor<T> linear(const AnyTensor<T>& x, const Weight<T>& w, const AnyTensor<T
   const RowsOf<T> in = rows_of(op, x);
   const Index m = x.rows();
   AnyTensor<T> y = op.empty<T>(x.dims().with_last(w.out()));
-  op.run(linear_cost(m, w), [&](Threads threads) {
+  const Numeric mode = op.context().numeric();
+  op.run(linear_cost(m, w, mode), [&](Threads threads) {
     kernels::BiasActivation<T> epilogue{data_of(bias)};
     if (!separate && activation != Activation::identity) epilogue.activation = activation_row<T>(activation).value;
     kernels::gemm<T>(threads, in.tensor.data(), in.stride, w.view(), epilogue, y.mutable_data(), w.out(),
-                     {m, w.out(), w.in()});
+                     {m, w.out(), w.in()}, mode);
   });
   if (op.recording()) {
     op.require(!w.packed(), [] { return "a packed weight has no gradient; call unpack() before training"; });
@@ -121,12 +122,13 @@ AnyTensor<T> linear_residual(const AnyTensor<T>& x, const Weight<T>& w, const An
   const Index m = x.rows();
   const RowsOf<T> base = residual.sole() ? RowsOf<T>{{}, w.out()} : rows_of(op, residual);
   AnyTensor<T> y = op.reuse(std::move(residual));
-  op.run(linear_cost(m, w, 2), [&](Threads threads) {
+  const Numeric mode = op.context().numeric();
+  op.run(linear_cost(m, w, mode, 2), [&](Threads threads) {
     const T* from = base.tensor.empty() ? y.data() : base.tensor.data();
     const kernels::GatedResidual<T> epilogue{data_of(bias),      from,      base.stride,
                                              data_of(by.tensor), by.stride, by.rows_per_row};
     kernels::gemm<T>(threads, in.tensor.data(), in.stride, w.view(), epilogue, y.mutable_data(), w.out(),
-                     {m, w.out(), w.in()});
+                     {m, w.out(), w.in()}, mode);
   });
   return op.result(std::move(y));
 }

@@ -57,7 +57,7 @@ struct RecurrentOutcome {
 template <Real T>
 const T* rows_of_weight(Threads threads, const Weight<T>& weight, const AnyTensor<T>& unpacked) {
   if (!weight.packed()) return weight.rows().data();
-  kernels::unpack_weight<T>(threads, weight.view().panels, weight.panel_type(), weight.out(), weight.in(),
+  kernels::unpack_weight<T>(threads, weight.view().panels, weight.stored_as(), weight.out(), weight.in(),
                             unpacked.mutable_data(), weight.in());
   return unpacked.data();
 }

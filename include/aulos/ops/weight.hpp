@@ -16,10 +16,17 @@
 
 namespace aulos::inline AULOS_ISA {
 
+// Memory for panels. Throws std::bad_alloc.
+inline std::shared_ptr<std::byte> panel_memory(std::size_t bytes) {
+  const std::size_t whole = round_to_buffer(bytes);
+  return {system_memory(whole), [whole](std::byte* data) { ::operator delete(data, alignment_of(whole)); }};
+}
+
 // [out, in] as in PyTorch. Rows alone (training, and after loading) are packed panel by panel right before use; `pack`
-// drops the rows for panels, of T itself or of bf16, which halves the memory. How a weight is stored is data: a model
-// is of one type either way, and its results differ by the rounding of the storage alone. A packed weight has no
-// gradient: on a tape it takes constant inputs only, and tape.gradient(weight) is an Error.
+// drops the rows for panels of T itself, of bf16 (2 bytes an element) or of int8 (1 byte). How a weight is stored is
+// data: a model is of one type either way. In an exact Context its results differ by the rounding of the storage alone;
+// Numeric says what a Context may round besides. Panels never change, so copies of a packed weight share them. A packed
+// weight has no gradient: on a tape it takes constant inputs only, and tape.gradient(weight) is an Error.
 template <Real T>
 class Weight {
  public:
@@ -36,17 +43,6 @@ class Weight {
   explicit Weight(const Shape<3>& convolution) : Weight(convolution[0], convolution[1] * convolution[2]) {
     stored_shape_.assign(convolution.begin(), convolution.end());
   }
-  Weight(const Weight& other)
-      : rows_(other.rows_),
-        stored_shape_(other.stored_shape_),
-        out_(other.out_),
-        in_(other.in_),
-        type_(other.type_),
-        panels_(copy(other)) {}
-  Weight(Weight&&) noexcept = default;
-  Weight& operator=(const Weight& other) { return *this = Weight(other); }
-  Weight& operator=(Weight&&) noexcept = default;
-  ~Weight() = default;
 
   bool empty() const noexcept { return rows_.empty() && panels_ == nullptr; }
   Index out() const noexcept { return out_; }
@@ -61,18 +57,24 @@ class Weight {
   Parameter<T, 2>& rows() noexcept { return rows_; }
 
   bool packed() const noexcept { return panels_ != nullptr; }
-  kernels::PanelType panel_type() const noexcept { return type_; }
+  Numeric stored_as() const noexcept { return stored_as_; }
 
   // For inference: panels instead of rows. Packing again from other panels goes through the rows.
-  void pack(kernels::PanelType type = kernels::PanelType::same) {
-    if (empty() || (packed() && type_ == type)) return;
+  void pack(Numeric stored_as = Numeric::exact) {
+    if (empty() || (packed() && stored_as_ == stored_as)) return;
     unpack();
     if (!rows_.ready())
       throw Error("pack: the weight " + to_string(shape()) + " has no values yet: load the model first");
-    Panels panels = allocate(kernels::packed_bytes<T>(out_, in_, type));
-    kernels::pack_weight<T>(Threads::serial(), rows_.data(), in_, out_, in_, type, panels.get());
+    const std::shared_ptr<std::byte> panels = panel_memory(kernels::packed_bytes<T>(out_, in_, stored_as));
+    kernels::pack_weight<T>(Threads::serial(), rows_.data(), in_, out_, in_, stored_as, panels.get());
+    adopt(stored_as, panels);
+  }
+
+  // Takes panels that were packed before, packed_bytes<T>(out, in, stored_as) bytes at a multiple of 64, perhaps in a
+  // mapped file.
+  void adopt(Numeric stored_as, std::shared_ptr<const std::byte> panels) {
     panels_ = std::move(panels);
-    type_ = type;
+    stored_as_ = stored_as;
     rows_ = {};
   }
 
@@ -80,47 +82,32 @@ class Weight {
   void unpack() {
     if (!packed()) return;
     Parameter<T, 2> rows(shape());
-    kernels::unpack_weight<T>(Threads::serial(), panels_.get(), type_, out_, in_, rows.data(), in_);
+    kernels::unpack_weight<T>(Threads::serial(), panels_.get(), stored_as_, out_, in_, rows.data(), in_);
     rows_ = std::move(rows);
-    panels_ = {};
+    panels_.reset();
   }
 
   // For kernels.
-  kernels::WeightView<T> view() const noexcept { return {rows_.data(), in_, panels_.get(), type_}; }
+  kernels::WeightView<T> view() const noexcept { return {rows_.data(), in_, panels_.get(), stored_as_}; }
 
   // Bytes of storage.
   std::size_t bytes() const noexcept {
-    return packed() ? kernels::packed_bytes<T>(out_, in_, type_) : static_cast<std::size_t>(count()) * sizeof(T);
+    return packed() ? kernels::packed_bytes<T>(out_, in_, stored_as_) : static_cast<std::size_t>(count()) * sizeof(T);
   }
 
   bool operator==(const Weight& other) const {
     if (shape() != other.shape() || packed() != other.packed()) return false;
     if (!packed()) return rows_ == other.rows_;
-    return type_ == other.type_ && std::memcmp(panels_.get(), other.panels_.get(), bytes()) == 0;
+    return stored_as_ == other.stored_as_ && std::memcmp(panels_.get(), other.panels_.get(), bytes()) == 0;
   }
 
  private:
-  struct Free {
-    void operator()(std::byte* data) const noexcept { ::operator delete (data, std::align_val_t{buffer_alignment}); }
-  };
-  using Panels = std::unique_ptr<std::byte, Free>;
-
-  static Panels allocate(std::size_t bytes) {
-    return Panels(system_memory(round_to_buffer(bytes), std::align_val_t{buffer_alignment}));
-  }
-  static Panels copy(const Weight& other) {
-    if (!other.packed()) return {};
-    Panels panels = allocate(other.bytes());
-    std::memcpy(panels.get(), other.panels_.get(), other.bytes());
-    return panels;
-  }
-
   Parameter<T, 2> rows_;
   std::vector<Index> stored_shape_;
   Index out_ = 0;
   Index in_ = 0;
-  kernels::PanelType type_ = kernels::PanelType::same;
-  Panels panels_;
+  Numeric stored_as_ = Numeric::exact;
+  std::shared_ptr<const std::byte> panels_;
 };
 
 }  // namespace aulos::inline AULOS_ISA

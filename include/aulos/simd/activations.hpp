@@ -8,6 +8,7 @@
 #include "aulos/simd/erf.hpp"
 #include "aulos/simd/exp.hpp"
 #include "aulos/simd/log.hpp"
+#include "aulos/simd/piecewise.hpp"
 #include "aulos/simd/tanh.hpp"
 
 namespace aulos::inline AULOS_ISA::simd {
@@ -82,6 +83,15 @@ struct TanhGate {
   TwoTerms<V> square_;
 };
 
+// max(x, 0) - |x| tail(|x|), the tail 0 from the end of the table on.
+template <Vec V, std::size_t Degree>
+requires has_lookup<V>
+inline V gated_by_tail(V x, const EvenTable<Degree>& tail) noexcept {
+  const V last(tail.last());
+  const V size = simd::abs(raw_min(last, x));  // finite for +inf, infinite for -inf, whose gelu is NaN
+  return fnma(size, piecewise(raw_min(last, size), tail), raw_max(V(0.0f), x));
+}
+
 }  // namespace detail
 
 // 1 / (1 + e^-x) to 3 ULP.
@@ -115,6 +125,7 @@ inline V silu(V x) noexcept {
 // (torch gelu, approximate="none"). Written max(x, 0) - |x| Phi(-|x|).
 template <Vec V>
 inline V gelu(V x) noexcept {
+  if constexpr (detail::has_lookup<V>) return detail::gated_by_tail(x, detail::normal_tail_table);
   const V cut(detail::ErfConstants<Lane<V>>::cut);
   const V size = simd::abs(raw_min(cut, x));  // finite for +inf, infinite for -inf, whose gelu is NaN
   const V a = raw_min(cut, size);
@@ -126,6 +137,7 @@ inline V gelu(V x) noexcept {
 // approximate="tanh"). Written max(x, 0) - |x| sigmoid(-|y|).
 template <Vec V>
 inline V gelu_tanh(V x) noexcept {
+  if constexpr (detail::has_lookup<V>) return detail::gated_by_tail(x, detail::tanh_gate_tail_table);
   const V cut(detail::TanhGateConstants<Lane<V>>::cut);
   const V size = simd::abs(raw_min(cut, x));
   const V e = detail::TanhGate<V>(raw_min(cut, size)).decay;

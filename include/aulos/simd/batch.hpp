@@ -70,7 +70,12 @@ class Batch {
   friend Batch operator+(Batch a, Batch b) noexcept { return a.native_ + b.native_; }
   friend Batch operator-(Batch a, Batch b) noexcept { return a.native_ - b.native_; }
   friend Batch operator*(Batch a, Batch b) noexcept { return a.native_ * b.native_; }
-  friend Batch operator/(Batch a, Batch b) noexcept { return a.native_ / b.native_; }
+  friend Batch operator/(Batch a, Batch b) noexcept {
+#if defined(__aarch64__)  // xsimd approximates the quotient, as 32-bit ARM has to
+    if constexpr (std::is_same_v<T, float>) return Native(vdivq_f32(a.native_, b.native_));
+#endif
+    return a.native_ / b.native_;
+  }
 
   friend BatchMask<T> operator<(Batch a, Batch b) noexcept { return a.native_ < b.native_; }
   friend BatchMask<T> operator>(Batch a, Batch b) noexcept { return a.native_ > b.native_; }

@@ -3,6 +3,7 @@
 
 #include "aulos/simd/batch.hpp"
 #include "aulos/simd/exp.hpp"
+#include "aulos/simd/piecewise.hpp"
 
 namespace aulos::inline AULOS_ISA::simd {
 
@@ -68,10 +69,14 @@ inline V gaussian(V t) noexcept {
 
 }  // namespace detail
 
-// erf(x) to 2 ULP.
+// erf(x) to 3 ULP: by a table, or 1 - 2 Phi(-sqrt(2) x), and a polynomial for small x.
 template <Vec V>
 inline V erf(V x) noexcept {
   using T = Lane<V>;
+  if constexpr (detail::has_lookup<V>) {
+    const V t = raw_min(V(detail::erf_table.last()), simd::abs(x));
+    return simd::copysign(detail::piecewise(t, detail::erf_table), x);
+  }
   using Constants = detail::ErfConstants<T>;
   const V a = raw_min(V(Constants::erf_one), simd::abs(x));
   const ExpParts<V> e = exp_parts_of_product(a, -a);

@@ -121,6 +121,28 @@ inline V scale(V x, V n) noexcept {
   return (x * pow2(half)) * pow2(n - half);
 }
 
+// 2^x from a polynomial c for 2^r, |r| <= 1/2, without the care that large x takes: exact at integers if c[0] is 1, 0
+// for -inf and wherever 2^x is no number, NaN for NaN. Between that and the normal numbers it rounds gradually with
+// AVX-512, and is 0 elsewhere.
+template <Vec V, std::size_t Count>
+inline V exp2_by(V x, const Lane<V> (&c)[Count]) noexcept {
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+  if constexpr (is_batch<V>) {
+    V r;  // of -inf: 0
+    if constexpr (std::is_same_v<V, Batch<float>>) {
+      r = V(_mm512_reduce_ps(x.native(), _MM_FROUND_TO_NEAREST_INT));
+    } else {
+      r = V(_mm512_reduce_pd(x.native(), _MM_FROUND_TO_NEAREST_INT));
+    }
+    return scale(horner(r, c), x - r);
+  }
+#endif
+  constexpr Lane<V> none = sizeof(Lane<V>) == 4 ? Lane<V>(-127) : Lane<V>(-1023);  // pow2 of it is 0
+  x = raw_max(V(none), x);
+  const V n = round(x);
+  return horner(x - n, c) * pow2(n);
+}
+
 // e^x = mantissa 2^exponent, the mantissa within [0.7, 1.42]. Meaningless where |x| is beyond a million.
 template <Vec V>
 struct ExpParts {

@@ -75,12 +75,19 @@ inline V log(V x) noexcept {
   return select(ordinary, y, special);
 }
 
-// log(1 + x) for 0 <= x <= 1.
+// log(1 + x) for 0 <= x <= 1, to 2 ULP in float.
 template <Vec V>
 inline V log1p_unit(V x) noexcept {
-  const V one(Lane<V>(1));
-  const V u = in_order(one + x);
-  return simd::log(u) + (x - in_order(u - one)) / u;
+  if constexpr (sizeof(Lane<V>) == 4) {
+    // log(1 + x) / x in x - 1/2, error 0.5 * 2^-24.
+    constexpr float c[] = {0.8109302f,    -0.28852707f, 0.1326105f,    -0.067689665f, 0.036613684f,
+                           -0.020542646f, 0.011693277f, -0.006895542f, 0.005043911f,  -0.002987093f};
+    return x * horner(x - V(0.5f), c);
+  } else {
+    const V one(Lane<V>(1));
+    const V u = in_order(one + x);
+    return simd::log(u) + (x - in_order(u - one)) / u;
+  }
 }
 
 }  // namespace aulos::inline AULOS_ISA::simd

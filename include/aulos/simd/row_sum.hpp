@@ -8,6 +8,7 @@
 #include "aulos/simd/convert.hpp"
 #include "aulos/simd/for_lanes.hpp"
 #include "aulos/simd/reduce.hpp"
+#include "aulos/simd/unroll.hpp"
 
 namespace aulos::inline AULOS_ISA::simd {
 
@@ -85,6 +86,7 @@ inline std::array<double, K> sum_row(Index length, const Body& body) {
     i += stride;
   };
   while (length - i > block) {
+    AULOS_NO_UNROLL
     for (int turn = 0; turn < 8; ++turn) four_batches();
     sums.flush();
   }

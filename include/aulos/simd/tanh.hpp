@@ -3,6 +3,7 @@
 
 #include "aulos/simd/batch.hpp"
 #include "aulos/simd/exp.hpp"
+#include "aulos/simd/piecewise.hpp"
 
 namespace aulos::inline AULOS_ISA::simd {
 
@@ -31,10 +32,14 @@ struct TanhConstants<double> {
 
 }  // namespace detail
 
-// tanh(x) to 2 ULP: a polynomial for small x, 1 - 2 / (e^2x + 1) for the others.
+// tanh(x) to 2 ULP: by a table, or a polynomial for small x, 1 - 2 / (e^2x + 1) for the others.
 template <Vec V>
 inline V tanh(V x) noexcept {
   using T = Lane<V>;
+  if constexpr (detail::has_lookup<V>) {
+    const V t = raw_min(V(detail::tanh_table.last()), simd::abs(x));
+    return simd::copysign(detail::piecewise(t, detail::tanh_table), x);
+  }
   using Constants = detail::TanhConstants<T>;
   const V a = raw_min(V(Constants::one), simd::abs(x));
   const V large = V(T(1)) - V(T(2)) / (exp_normal(a + a) + V(T(1)));

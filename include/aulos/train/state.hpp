@@ -111,21 +111,31 @@ class StateWriter {
   template <Element T>
   void add(std::string_view name, const std::vector<T>&& temporary) = delete;
 
-  void add(std::string_view name, Index value) { add_copy(name, std::array{value}); }
-  void add(std::string_view name, double value) { add_copy(name, std::array{value}); }
+  template <class = Deferred>
+  void add(std::string_view name, Index value) {
+    add_copy(name, std::array{value});
+  }
+  template <class = Deferred>
+  void add(std::string_view name, double value) {
+    add_copy(name, std::array{value});
+  }
   template <Element T>
   void add(std::string_view name, const std::vector<T>& values) {
     const Index count = static_cast<Index>(values.size());
     add_tensor(std::string(name), {&count, 1}, values.data(), values.size());
   }
   // Seed, stream and position.
+  template <class = Deferred>
   void add(std::string_view name, const Random& random) {
     const auto bits = [](std::uint64_t x) { return static_cast<Index>(x); };
     add_copy(name, std::array{bits(random.seed()), bits(random.stream()), bits(random.position())});
   }
 
   // All or nothing: a run that is killed here leaves the old file.
-  void save(const std::string& path) const { io::save(path, as_span(tensors_), metadata); }
+  template <class = Deferred>
+  void save(const std::string& path) const {
+    io::save(path, as_span(tensors_), metadata);
+  }
 
  private:
   static std::string join(std::string_view prefix, std::string_view name) { return std::string(prefix).append(name); }
@@ -153,6 +163,7 @@ class StateWriter {
 // Reads such a file. Each read fills its argument as a whole or throws CheckpointError, naming what does not fit.
 class StateReader {
  public:
+  template <class = Deferred>
   explicit StateReader(const std::string& path) : file_(io::Checkpoint::open(path)) {}
 
   const io::Checkpoint& file() const noexcept { return file_; }
@@ -207,8 +218,14 @@ class StateReader {
       optimizer.restore(std::move(state));
     }
   }
-  void read(std::string_view name, Index& value) { value = read_array<Index, 1>(name)[0]; }
-  void read(std::string_view name, double& value) { value = read_array<double, 1>(name)[0]; }
+  template <class = Deferred>
+  void read(std::string_view name, Index& value) {
+    value = read_array<Index, 1>(name)[0];
+  }
+  template <class = Deferred>
+  void read(std::string_view name, double& value) {
+    value = read_array<double, 1>(name)[0];
+  }
   template <Element T>
   void read(std::string_view name, std::vector<T>& values) {
     const io::TensorInfo& info = file_.info(name);
@@ -216,6 +233,7 @@ class StateReader {
     read_tensor(std::string(name), {&info.count, 1}, loaded.data(), info.count);
     values = std::move(loaded);
   }
+  template <class = Deferred>
   void read(std::string_view name, Random& random) {
     const auto bits = read_array<Index, 3>(name);
     random = Random(static_cast<std::uint64_t>(bits[0]), static_cast<std::uint64_t>(bits[1]));
@@ -223,6 +241,7 @@ class StateReader {
   }
 
   // Throws CheckpointError where the file holds more than was read: the state of another program or model.
+  template <class = Deferred>
   void finish() const {
     if (read_ == file_.tensors().size()) return;
     throw CheckpointError(concat_text({io::printable(file_.path(), 4096), ": expected ", read_, " tensors, got ",

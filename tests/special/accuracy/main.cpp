@@ -7,8 +7,11 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <cstddef>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -64,20 +67,29 @@ void print_row(const char* kernel, const std::string& shape, double error) {
   std::printf("| %s | %s | %s |\n", kernel, shape.c_str(), text.data());
 }
 
-void product(Index m, Index n, Index k) {
+std::string in_mode(const char* kernel, aulos::Numeric mode) {
+  return mode == aulos::Numeric::exact ? kernel : std::string(kernel) + ", " + name_of(mode);
+}
+
+// The weight stored in the mode, the activations rounded in it.
+void product(Index m, Index n, Index k, aulos::Numeric mode) {
   const Values<float> x = normal(m * k, 1), w = normal(n * k, 2);
   Values<float> y(static_cast<std::size_t>(m * n));
   const kernels::GemmShape shape{m, n, k};
-  const kernels::WeightView<float> weight{w.data(), k};
+  const std::size_t bytes = kernels::packed_bytes<float>(n, k, mode);
+  const std::unique_ptr<std::byte, decltype(&std::free)> panels(
+      static_cast<std::byte*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64)), &std::free);
+  kernels::pack_weight<float>(aulos::Threads::serial(), w.data(), k, n, k, mode, panels.get());
+  const kernels::WeightView<float> weight{.panels = panels.get(), .type = mode};
   aulos::ThreadTeam team(1);
-  kernels::gemm<float>(team.threads(kernels::gemm_scratch<float>(shape, weight)), x.data(), k, weight,
-                       kernels::NoEpilogue{}, y.data(), n, shape);
+  kernels::gemm<float>(team.threads(kernels::gemm_scratch<float>(shape, weight, mode)), x.data(), k, weight,
+                       kernels::NoEpilogue{}, y.data(), n, shape, mode);
   Values<double> want(y.size());
   kernels::naive::gemm<double>(
       widened(x).data(), k, widened(w).data(), k, [](double sum, Index, Index) { return sum; }, want.data(), n, m, n,
       k);
-  print_row("gemm", std::to_string(m) + " x " + std::to_string(n) + ", sums of " + std::to_string(k),
-            relative_rms(y, want));
+  print_row(in_mode("gemm", mode).c_str(),
+            std::to_string(m) + " x " + std::to_string(n) + ", sums of " + std::to_string(k), relative_rms(y, want));
 }
 
 template <class T>
@@ -146,7 +158,9 @@ int main(int argc, char** argv) {
                 static_cast<long long>(row.points), error.data(), static_cast<int>(row.limit), row.unit.c_str());
   }
   std::printf("\n| kernel, float | extents | RMS error |\n|---|---|---:|\n");
-  for (const Index k : {64, 1024, 4096}) product(64, 256, k);
+  for (const aulos::Numeric mode : {aulos::Numeric::exact, aulos::Numeric::bf16, aulos::Numeric::int8}) {
+    for (const Index k : {64, 1024, 8192}) product(64, 256, k, mode);
+  }
   for (const Index tokens : {64, 1024}) attention(tokens);
   for (const Index columns : {64, 1024, 4096}) rows(columns);
 }

@@ -11,7 +11,10 @@ instruction set alone, not on the number of threads.
   max(|y|, |x| / 2^20), the measure for gelu, whose left tail no one can compute to its last bit. The promised errors
   are asserted by tests/simd.
 - Kernels: RMS of the error relative to the RMS of the exact result; normally distributed inputs, exact result from the
-  naive twin in double. Products are sums in float, moments and softmax's sums are in double; float's epsilon is 1.2e-7.
+  naive twin in double on the unrounded numbers. Products are sums in float, moments and softmax's sums are in double;
+  float's epsilon is 1.2e-7. bf16 and int8: see core/numeric.hpp.
+- Systems: each golden case of tests/golden computed with its weights packed in a mode and in a Context of that mode;
+  the largest RMS error of an output relative to PyTorch's, on the processor that made the table.
 ]])
 string(REPLACE "|" ";" programs "${PROGRAMS}")
 foreach(program IN LISTS programs)
@@ -22,6 +25,40 @@ foreach(program IN LISTS programs)
     string(APPEND text "${out}")
   else()
     message(FATAL_ERROR "${program}: status ${status}\n${err}")
+  endif()
+endforeach()
+
+# Lines of verify --json are gathered as <mode>:<system> / <case>, the worst output of each.
+set(cases "")
+foreach(mode exact bf16 int8)
+  execute_process(COMMAND "${VERIFY}" --json --no-grad --threads 1 --numeric ${mode} "${GOLDEN}"
+                  RESULT_VARIABLE status OUTPUT_VARIABLE out ERROR_VARIABLE err)
+  if(NOT status EQUAL 0)
+    message(FATAL_ERROR "verify --numeric ${mode}: status ${status}\n${err}")
+  endif()
+  string(STRIP "${out}" out)
+  string(REPLACE "\n" ";" lines "${out}")
+  foreach(line IN LISTS lines)
+    string(JSON system GET "${line}" system)
+    string(JSON case GET "${line}" case)
+    string(JSON ratio GET "${line}" rms_ratio)
+    set(name "${system} / ${case}")
+    list(APPEND cases "${name}")
+    if(NOT DEFINED worst_${mode}_${name} OR ratio GREATER worst_${mode}_${name})
+      set(worst_${mode}_${name} ${ratio})
+    endif()
+  endforeach()
+endforeach()
+list(REMOVE_DUPLICATES cases)
+string(APPEND text "\n## Systems\n\n| case | exact | bf16 | int8 |\n|---|---:|---:|---:|\n")
+foreach(name IN LISTS cases)
+  if(worst_bf16_${name} GREATER 1e-4) # the mode matters to it
+    string(APPEND text "| ${name}")
+    foreach(mode exact bf16 int8)
+      string(REGEX REPLACE "^([0-9]*)(\\.[0-9])?[0-9]*(e.*)?$" "\\1\\2\\3" short "${worst_${mode}_${name}}")
+      string(APPEND text " | ${short}")
+    endforeach()
+    string(APPEND text " |\n")
   endif()
 endforeach()
 file(WRITE "${TABLE}" "${text}")

@@ -105,7 +105,7 @@ int main(int argc, char** argv) {
     return forward("packed", model) ? 0 : 1;
   }
   if (work == "packed_bf16") {
-    aulos::nn::pack(model, aulos::kernels::PanelType::bf16);
+    aulos::nn::pack(model, aulos::Numeric::bf16);
     return forward("packed bf16", model) ? 0 : 1;
   }
   return 2;

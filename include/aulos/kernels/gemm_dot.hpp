@@ -1,0 +1,101 @@
+// The register tile of products whose operands are rounded: 32-bit words of two bf16 or of four 8-bit numbers,
+// multiplied and summed by one instruction where there is one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "aulos/core/numeric.hpp"
+#include "aulos/kernels/gemm_tile.hpp"
+#include "aulos/simd/dot_bf16.hpp"
+#include "aulos/simd/dot_int8.hpp"
+
+namespace aulos::inline AULOS_ISA::kernels::detail {
+
+// How words are multiplied, in which order they are summed, and the sums' type. bf16: chunks of gemm_k_chunk numbers as
+// everywhere, within one the pairs in order. int8: the sum is exact, modulo 2^32; the tile holds the integers' bits.
+struct Bf16Dot {
+  using Sum = simd::Batch<float>;
+  static constexpr Index chunk = gemm_k_chunk / 2;  // in words
+
+  static Sum zero() noexcept { return {0.0f}; }
+  static Sum load(const float* p) noexcept { return simd::load(p); }
+  static void store(float* p, Sum x) noexcept { simd::store(p, x); }
+  static Sum dot(Sum acc, simd::Words a, simd::Words b) noexcept { return simd::dot_bf16(acc, a, b); }
+};
+struct Int8Dot {
+  using Sum = simd::Words;
+  static constexpr Index chunk = gemm_k_chunk;
+
+  static Sum zero() noexcept { return Sum(0u); }
+  static Sum load(const float* p) noexcept { return simd::to_bits(simd::load(p)); }
+  static void store(float* p, Sum x) noexcept { simd::store(p, simd::from_bits<simd::Batch<float>>(x)); }
+  static Sum dot(Sum acc, simd::Words a, simd::Words b) noexcept { return simd::dot_int8(acc, a, b); }
+};
+
+// As multiply_tile (`bias` for bf16 only). A and B are words, whose bits
+// floats hold: A packed [depth][gemm_rows], or rows `row_stride` apart; B panels [depth][gemm_cols], `panel_stride`
+// apart.
+template <class Dot, int rows, int panels, bool packed>
+[[gnu::noinline]] void multiply_words(Index depth, const float* a, Index row_stride, const float* b, Index panel_stride,
+                                      TileOut<float> out, Ahead ahead = {}) noexcept {
+  using Sum = typename Dot::Sum;
+  constexpr int width = static_cast<int>(simd::lanes<float>), cols = gemm_cols<float>;
+  constexpr Index stride = packed ? gemm_rows : 1;
+  if constexpr (packed) row_stride = 1;
+  const Index ld = out.ld == 0 ? panels * cols : out.ld;
+  if (!ahead.data) ahead.data = reinterpret_cast<const std::byte*>(b);
+  Index begin = 0;
+  do {
+    Sum acc[static_cast<std::size_t>(rows)][static_cast<std::size_t>(2 * panels)];
+    AULOS_UNROLL for (int i = 0; i < rows; ++i) {
+      AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) acc[i][j] = Dot::zero();
+    }
+    const Index chunk = depth - begin < Dot::chunk ? depth - begin : Dot::chunk;
+    for (Index p = 0; p < chunk; ++p, a += stride, b += cols) {
+      if constexpr (packed) __builtin_prefetch(ahead.data, 0, 2);
+      if constexpr (packed) ahead.data += ahead.step;
+      AULOS_UNROLL for (int q = 0; q < panels; ++q) {
+        const simd::Words column0 = simd::to_bits(simd::load(b + q * panel_stride));
+        const simd::Words column1 = simd::to_bits(simd::load(b + q * panel_stride + width));
+        AULOS_UNROLL for (int i = 0; i < rows; ++i) {
+          const simd::Words x = simd::to_bits(simd::Batch<float>(a[i * row_stride]));
+          acc[i][2 * q] = Dot::dot(acc[i][2 * q], x, column0);
+          acc[i][2 * q + 1] = Dot::dot(acc[i][2 * q + 1], x, column1);
+        }
+      }
+    }
+    if (begin > 0 || out.add) {
+      AULOS_UNROLL for (int i = 0; i < rows; ++i) {
+        AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) {
+          acc[i][j] = Dot::load(out.data + i * ld + j * width) + acc[i][j];
+        }
+      }
+    }
+    if constexpr (std::is_same_v<Sum, simd::Batch<float>>) {
+      if (out.bias && begin + chunk == depth) {
+        AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) {
+          const Sum bias = Dot::load(out.bias + j * width);
+          AULOS_UNROLL for (int i = 0; i < rows; ++i) acc[i][j] = acc[i][j] + bias;
+        }
+      }
+    }
+    AULOS_UNROLL for (int i = 0; i < rows; ++i) {
+      AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) Dot::store(out.data + i * ld + j * width, acc[i][j]);
+    }
+    begin += chunk;
+  } while (begin < depth);
+}
+
+// As multiply_strip.
+template <class Dot, int tile_rows = gemm_rows>
+void multiply_word_strip(Index rows, Index depth, const float* strip, const float* panel, TileOut<float> out,
+                         Ahead ahead = {}) noexcept {
+  if constexpr (tile_rows > 2) {
+    if (rows <= tile_rows - 2) return multiply_word_strip<Dot, tile_rows - 2>(rows, depth, strip, panel, out, ahead);
+  }
+  multiply_words<Dot, tile_rows, 1, true>(depth, strip, 1, panel, 0, out, ahead);
+}
+
+}  // namespace aulos::inline AULOS_ISA::kernels::detail
