@@ -1,6 +1,7 @@
 // Runs work on aulos and on its peers, round by round in one process on the same inputs, and writes a JSON line for
 // each (work, dtype, threads, peer). docs/benchmarks.md tells what the fields mean.
 #include <dlfcn.h>
+#include <sched.h>
 #include <time.h>
 
 #include <algorithm>
@@ -172,7 +173,24 @@ std::string library_of(const Peer& peer) { return peer.name.substr(0, peer.name.
 
 bool is_memory(const Peer& peer) { return peer.name == "copy" || peer.name == "read"; }
 
+// The processors that this thread may use. OpenMP's runtimes may bind the thread that loads them, or that first calls
+// them, to one, and threads that other peers start from it would all inherit that one.
+class Affinity {
+ public:
+  Affinity() { known_ = sched_getaffinity(0, sizeof mask_, &mask_) == 0; }
+  void restore() const {
+    if (known_) sched_setaffinity(0, sizeof mask_, &mask_);
+  }
+
+ private:
+  cpu_set_t mask_{};
+  bool known_ = false;
+};
+
+const Affinity affinity_at_start;
+
 std::unique_ptr<Job> prepare(const Peer& peer, const Work& work) {
+  affinity_at_start.restore();
   try {
     return peer.prepare(work);
   } catch (const std::exception& error) {

@@ -73,8 +73,12 @@ Tensor modulated_norm(const Tensor& x, const Tensor& shift, const Tensor& scale)
   return at::layer_norm(x, {x.size(-1)}, {}, {}, norm_eps) * (1 + scale) + shift;
 }
 
-// [B, H, N, D]. This version has no fused attention for processors.
+// [B, H, N, D]. Before version 2 there is no fused attention for processors.
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask = {}) {
+#if TORCH_VERSION_MAJOR >= 2
+  if (!mask.defined()) return at::scaled_dot_product_attention(q, k, v);
+  return at::scaled_dot_product_attention(q, k, v, {}, 0.0, true);
+#endif
   Tensor scores = at::matmul(q * (1 / std::sqrt(static_cast<double>(q.size(-1)))), k.transpose(-2, -1));
   if (mask.defined()) scores = scores + mask;
   return at::matmul(at::softmax(scores, -1), v);
