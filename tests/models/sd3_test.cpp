@@ -13,6 +13,7 @@
 
 #include "aulos/autograd/tape.hpp"
 #include "tests/models/sd3_support.hpp"
+#include "tests/support/paths.hpp"
 
 std::vector<float> aulos_tests::sd3_output(const SD3& model) {
   aulos::Context context({.threads = 1, .seed = 2});
@@ -23,6 +24,7 @@ namespace {
 
 using aulos::Context;
 using aulos::Index;
+using aulos::Numeric;
 using aulos::Shape;
 using aulos::Tensor;
 using aulos::models::SD3Block;
@@ -186,11 +188,21 @@ TEST(SD3Model, TheFinalModulationHasTheScaleFirst) {
 
 // ---- the whole
 
-TEST(SD3Model, ResultsDoNotDependOnThreads) {
-  const SD3 model = random_sd3(small_sd35());
+class SD3Mode : public ::testing::TestWithParam<Numeric> {
+ protected:
+  // With its weights stored for the mode.
+  static SD3 packed_sd3() {
+    SD3 model = random_sd3(small_sd35(), 1, 0.1);
+    if (GetParam() != Numeric::exact) aulos::nn::pack(model, GetParam());
+    return model;
+  }
+};
+
+TEST_P(SD3Mode, ResultsDoNotDependOnThreads) {
+  const SD3 model = packed_sd3();
   Floats first;
-  for (const int threads : {1, 2, 3}) {
-    Context context({.threads = threads, .seed = 4});
+  for (const int threads : {1, 2, 3, 4, 8}) {
+    Context context({.threads = threads, .seed = 4, .numeric = GetParam()});
     const SD3Inputs inputs(context, model.config, 2, 24, 20, 33);
     const Floats out = values(inputs.run(context, model));
     if (first.empty()) first = out;
@@ -200,9 +212,9 @@ TEST(SD3Model, ResultsDoNotDependOnThreads) {
   for (const float x : first) ASSERT_TRUE(std::isfinite(x));
 }
 
-TEST(SD3Model, ASampleDoesNotDependOnTheOthersOfItsBatch) {
-  const SD3 model = random_sd3(small_sd35());
-  Context context({.threads = 2});
+TEST_P(SD3Mode, ASampleDoesNotDependOnTheOthersOfItsBatch) {
+  const SD3 model = packed_sd3();
+  Context context({.threads = 2, .numeric = GetParam()});
   const SD3Inputs inputs(context, model.config, 2);
   const auto both = inputs.run(context, model);
   for (const Index b : {0, 1}) {
@@ -213,11 +225,26 @@ TEST(SD3Model, ASampleDoesNotDependOnTheOthersOfItsBatch) {
   }
 }
 
+TEST_P(SD3Mode, APackedFileHoldsTheWholeModel) {
+  const SD3 model = packed_sd3();
+  const std::string path = (aulos_tests::fresh_dir() / "packed.safetensors").string();
+  aulos::nn::save_packed(model, path);
+  const SD3 mapped = SD3::load(path, {.mode = aulos::io::Mode::map}), read = SD3::load(path);
+  Context context({.threads = 1, .numeric = GetParam()});
+  const SD3Inputs inputs(context, model.config, 1);
+  const Floats y = values(inputs.run(context, model));
+  EXPECT_EQ(values(inputs.run(context, mapped)), y);
+  EXPECT_EQ(values(inputs.run(context, read)), y);
+}
+
+INSTANTIATE_TEST_SUITE_P(Numeric, SD3Mode, ::testing::Values(Numeric::exact, Numeric::bf16, Numeric::int8),
+                         [](const auto& mode) { return std::string(name_of(mode.param)); });
+
 TEST(SD3Model, PackedWeightsGiveTheSameAndBf16NearlyTheSame) {
   const SD3 model = random_sd3(small_sd35(), 1, 0.1);
   SD3 packed = model, half = model;
   aulos::nn::pack(packed);
-  aulos::nn::pack(half, aulos::Numeric::bf16);
+  aulos::nn::pack(half, Numeric::bf16);
   Context context({.threads = 2});
   const SD3Inputs inputs(context, model.config, 2);
   const Floats y = values(inputs.run(context, model));

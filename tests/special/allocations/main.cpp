@@ -23,15 +23,15 @@ using aulos_tests::quiet;
 using aulos_tests::SD3;
 using aulos_tests::SD3Inputs;
 
-bool forward(const char* what, const SD3& model) {
+bool forward(const char* what, const SD3& model, aulos::Numeric numeric = aulos::Numeric::exact) {
   bool right = true;
   for (const int threads : {1, 2}) {
     for (const Index batch : {1, 2}) {
-      Context context({.threads = threads});
+      Context context({.threads = threads, .numeric = numeric});
       const SD3Inputs inputs(context, model.config, batch);
       right = quiet(what, threads, 1, [&] { inputs.run(context, model); }) && right;
     }
-    Context large({.threads = threads});  // enough tokens that every kernel shares its work
+    Context large({.threads = threads, .numeric = numeric});  // enough tokens that every kernel shares its work
     const SD3Inputs inputs(large, model.config, 2, 24, 24, 77);
     right = quiet(what, threads, 1, [&] { inputs.run(large, model); }) && right;
   }
@@ -107,6 +107,11 @@ int main(int argc, char** argv) {
   if (work == "packed_bf16") {
     aulos::nn::pack(model, aulos::Numeric::bf16);
     return forward("packed bf16", model) ? 0 : 1;
+  }
+  for (const aulos::Numeric numeric : {aulos::Numeric::bf16, aulos::Numeric::int8}) {
+    if (work != name_of(numeric)) continue;
+    aulos::nn::pack(model, numeric);
+    return forward(name_of(numeric), model, numeric) ? 0 : 1;
   }
   return 2;
 }
