@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
@@ -94,20 +96,55 @@ void load_parameters(M& module, const io::Checkpoint& checkpoint, const io::Load
   load_parameters(module, checkpoint, options, [](const std::string& name) { return StoredAs{.name = name}; });
 }
 
-// Writes every parameter under its official name, converted to `dtype` (F32, F64, BF16, F16). The old file, if any, is
-// replaced only when the new one is complete.
+namespace detail {
+
+// Where the values of a saved tensor come from: a parameter, or panels that are unpacked when their turn comes.
+struct SavedValues {
+  const void* source;
+  void (*convert)(const void* source, Index first, Dtype dtype, std::byte* out, Index count);
+  std::shared_ptr<const void> (*unpacked)(const void* weight);  // null where `source` is the values
+};
+
+template <Real T>
+SavedValues saved_values(const ParameterRef<T>& p) {
+  const auto convert_from = [](const void* source, Index first, Dtype dtype, std::byte* out, Index count) {
+    aulos::convert(static_cast<const T*>(source) + first, dtype, out, count);
+  };
+  if (p.weight == nullptr || !p.weight->packed()) return {p.any().data(), convert_from, nullptr};
+  return {p.weight, convert_from, [](const void* weight) -> std::shared_ptr<const void> {
+            auto copy = std::make_shared<Weight<T>>(*static_cast<const Weight<T>*>(weight));
+            copy->unpack();
+            return {copy, std::as_const(*copy).rows().data()};
+          }};
+}
+
+}  // namespace detail
+
+// Writes every parameter under its official name, converted to `dtype` (F32, F64, BF16, F16) on the way: it takes no
+// memory but the rows of one packed weight at a time. The old file, if any, is replaced only when the new one is
+// complete.
 template <Module M>
 void save_parameters(const M& module, const std::string& path, Dtype dtype, const io::Metadata& metadata = {}) {
-  M rows = module;
-  unpack(rows);
   std::vector<io::SaveTensor> tensors;
-  std::vector<std::vector<std::byte>> bytes;
-  for_each_parameter(rows, [&](const auto& p) {
-    bytes.emplace_back(static_cast<std::size_t>(p.count() * bits(dtype) / 8));
-    convert(p.any().data(), dtype, bytes.back().data(), p.count());
-    tensors.push_back({p.name, dtype, p.shape, bytes.back()});
+  std::vector<detail::SavedValues> values;
+  for_each_parameter(module, [&](const auto& p) {
+    tensors.push_back({p.name, dtype, p.shape});
+    values.push_back(detail::saved_values(p));
   });
-  io::save(path, tensors, metadata);
+  std::shared_ptr<const void> unpacked;
+  Index current = -1;
+  const auto fill = [&](Index tensor, Index offset, std::span<std::byte> to) {
+    const detail::SavedValues& from = values[static_cast<std::size_t>(tensor)];
+    if (tensor != current) {
+      unpacked.reset();
+      if (from.unpacked != nullptr) unpacked = from.unpacked(from.source);
+      current = tensor;
+    }
+    const Index width = bits(dtype) / 8;
+    from.convert(unpacked ? unpacked.get() : from.source, offset / width, dtype, to.data(),
+                 static_cast<Index>(to.size()) / width);
+  };
+  io::save(path, as_span(tensors), fill, metadata);
 }
 
 }  // namespace aulos::inline AULOS_ISA::nn
