@@ -343,7 +343,7 @@ class Session {
           continue;
         }
         // The pools of others spin for some time after their work.
-        if (work.threads > 1) std::this_thread::sleep_for(std::chrono::milliseconds(3));
+        if (work.threads > 1) std::this_thread::sleep_for(std::chrono::milliseconds(30));
         c.job->before();
         if (c.estimate < 0.02 && !c.single) c.job->run();  // its operands are in the cache, as in a loop of its own
         c.times.push_back(seconds_of(*c.job, c.repeats, options_.clock));
