@@ -49,7 +49,7 @@ struct Options {
   std::vector<int> threads;
   std::filesystem::path plugins;
   Clock clock = Clock::wall;
-  double seconds = 2.5;  // of rounds of one work in one dtype, unless min_rounds take longer
+  double seconds = 1;  // of rounds of one work in one dtype, unless min_rounds take longer
   std::string regex = ".";
 };
 

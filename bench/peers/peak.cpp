@@ -3,15 +3,14 @@
 #include <atomic>
 #include <chrono>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
-#if defined(__AMX_TILE__)
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
+
+#include "aulos/simd/amx.hpp"
 
 namespace peers {
 namespace {
@@ -89,45 +88,46 @@ constexpr Loop int8{"vpdpbusd", 128, int8_loop};
 constexpr Loop int8 = fma;
 #endif
 
-#if defined(__AMX_TILE__)
-// Palette 1: eight tiles of 16 rows of 64 bytes.
-struct alignas(64) TileConfiguration {
-  unsigned char palette = 1, start_row = 0, reserved[14] = {};
-  unsigned short row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  unsigned char rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-
-class Tiles {
- public:
-  // The operating system gives the tiles' registers on request (ARCH_REQ_XCOMP_PERM of XFEATURE_XTILEDATA).
+#if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__AMX_INT8__)
+struct Tiles {
   static bool permitted() {
-    static const bool granted = syscall(SYS_arch_prctl, 0x1023, 18) == 0;
-    return granted;
+    try {
+      aulos::simd::request_tiles();
+      return true;
+    } catch (const aulos::Error&) {
+      return false;
+    }
   }
-  Tiles() {
-    const TileConfiguration configuration;
-    asm volatile("ldtilecfg %0" ::"m"(configuration));
-    asm volatile("tilezero %tmm0\n tilezero %tmm1\n tilezero %tmm2\n tilezero %tmm3\n tilezero %tmm6\n tilezero %tmm7");
-  }
-  Tiles(const Tiles&) = delete;
-  Tiles& operator=(const Tiles&) = delete;
-  ~Tiles() { asm volatile("tilerelease"); }
 };
 
 // Twelve products into four accumulators, as in a 32 x 32 tile.
-#define PEERS_TILE_STEP(instruction)                                                    \
-  instruction " %tmm7, %tmm6, %tmm0\n" instruction " %tmm7, %tmm6, %tmm1\n" instruction \
-              " %tmm7, %tmm6, %tmm2\n" instruction " %tmm7, %tmm6, %tmm3\n"
+template <class Multiply>
+void tile_loop(long steps, const Multiply& multiply) {
+  const aulos::simd::TileScope tiles;
+  const auto each = [](auto... tile) { (aulos::simd::zero_tile<tile()>(), ...); };
+  using std::integral_constant;
+  each(integral_constant<int, 0>{}, integral_constant<int, 1>{}, integral_constant<int, 2>{},
+       integral_constant<int, 3>{}, integral_constant<int, 6>{}, integral_constant<int, 7>{});
+  for (long i = 0; i < 3 * steps; ++i) multiply();
+}
 void tile_bf16_loop(long steps) {
-  const Tiles tiles;
-  for (long i = 0; i < 3 * steps; ++i) asm volatile(PEERS_TILE_STEP("tdpbf16ps"));
+  tile_loop(steps, [] {
+    aulos::simd::multiply_tiles_bf16<0, 6, 7>();
+    aulos::simd::multiply_tiles_bf16<1, 6, 7>();
+    aulos::simd::multiply_tiles_bf16<2, 6, 7>();
+    aulos::simd::multiply_tiles_bf16<3, 6, 7>();
+  });
 }
 void tile_int8_loop(long steps) {
-  const Tiles tiles;
-  for (long i = 0; i < 3 * steps; ++i) asm volatile(PEERS_TILE_STEP("tdpbssd"));
+  tile_loop(steps, [] {
+    aulos::simd::multiply_tiles_int8<0, 6, 7>();
+    aulos::simd::multiply_tiles_int8<1, 6, 7>();
+    aulos::simd::multiply_tiles_int8<2, 6, 7>();
+    aulos::simd::multiply_tiles_int8<3, 6, 7>();
+  });
 }
 constexpr Loop tile_bf16{"tdpbf16ps", 16 * 16 * 32 * 2, tile_bf16_loop};
-constexpr Loop tile_int8{"tdpbssd", 16 * 16 * 64 * 2, tile_int8_loop};
+constexpr Loop tile_int8{"tdpbusd", 16 * 16 * 64 * 2, tile_int8_loop};
 #else
 struct Tiles {
   static bool permitted() { return false; }

@@ -127,6 +127,17 @@ TEST(PackedFile, PacksWhileItLoads) {
   EXPECT_EQ(back.convolution, net.convolution);
 }
 
+TEST(PackedFile, LoadingMayPackOtherwise) {
+  const std::string path = (aulos_tests::fresh_dir() / "packed.safetensors").string();
+  Net<float> net = random_net(4), back;
+  net.fc1.weight.pack(Numeric::bf16);
+  save_packed(net, path);
+  load_parameters(back, Checkpoint::open(path), {.pack = Numeric::int8});
+  net.fc1.weight.pack(Numeric::int8);
+  EXPECT_EQ(back.fc1.weight, net.fc1.weight);
+  EXPECT_EQ(back.fc2.weight.stored_as(), Numeric::int8);
+}
+
 struct Wider {
   using value_type = float;
   aulos::nn::Linear<float> fc1{38, 70}, fc3{70, 5};

@@ -74,7 +74,11 @@ template <Module M, class Rename>
 void load_parameters(M& module, const io::Checkpoint& checkpoint, const io::LoadOptions& options,
                      const Rename& stored_as) {
   if constexpr (requires { typename M::value_type; }) {
-    if (is_packed_file(checkpoint)) return load_packed(module, checkpoint);
+    if (is_packed_file(checkpoint)) {
+      load_packed(module, checkpoint);
+      if (options.pack) pack(module, *options.pack);
+      return;
+    }
   }
   LoadPlan plan;
   for_each_parameter(module, [&](const auto& p) { plan.add(stored_as(p.name), p.shape, p.role); });
