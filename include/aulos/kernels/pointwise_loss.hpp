@@ -84,7 +84,7 @@ template <class T>
 struct BinaryCrossEntropy {
   template <class V>
   V operator()(V x, V t) const noexcept {
-    return (simd::max)(x, V(T(0))) - x * t + simd::log1p_unit(simd::exp(-simd::abs(x)));
+    return simd::log1p_unit(simd::exp(-simd::abs(x)), simd::fnma(x, t, (simd::max)(x, V(T(0)))));
   }
   template <class V>
   V by_x(V x, V t) const noexcept {

@@ -70,7 +70,7 @@ struct TanhGate {
     const V w = in_order(V(Constants::k0) + product.hi);
     const V rest = fma(square_.hi, V(Constants::k1_rest), fma(square_.lo, V(Constants::k1), V(Constants::k0_rest)));
     const V w_lo = ((product.hi - in_order(w - V(Constants::k0))) + product.lo) + rest;
-    const ExpParts<V> e = exp_parts_of_product(-a, w, -(a * w_lo));
+    const ExpParts<V> e = exp_parts_of_product(-a, w, w_lo);
     decay = e.mantissa * pow2(e.exponent);
   }
 
@@ -222,8 +222,9 @@ struct Gelu {
     const V finite = raw_max(-cut, raw_min(cut, x));
     const V a = simd::abs(finite);
     const V g = detail::gaussian(a);
-    const V tail = g * detail::mills_ratio(a);
-    return fma(finite * g, V(Lane<V>(0.398942280401432678)), select(x < zero, tail, one - tail));
+    const V mills = detail::mills_ratio(a);
+    const V phi = select(x < zero, g * mills, fnma(g, mills, one));
+    return fma(finite * g, V(Lane<V>(0.398942280401432678)), phi);
   }
 };
 
@@ -247,7 +248,7 @@ struct GeluTanh {
 struct Softplus {
   template <Vec V>
   V operator()(V x) const noexcept {
-    const V y = raw_max(V(Lane<V>(0)), x) + log1p_unit(detail::Decay<V>(x).plain);
+    const V y = log1p_unit(detail::Decay<V>(x).plain, raw_max(V(Lane<V>(0)), x));
     return select(x > V(Lane<V>(20)), x, y);
   }
   template <Vec V>

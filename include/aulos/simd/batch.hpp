@@ -240,24 +240,22 @@ inline bool all(BatchMask<T> mask) noexcept {
   return xsimd::all(mask.native());
 }
 
-// The larger one, and b if either is NaN (one instruction).
+// The larger one, and b if either is NaN or both are 0 (one instruction; AArch64's orders the zeros: two).
 template <Vec V>
 inline V raw_max(V a, V b) noexcept {
-  if constexpr (is_batch<V>) {
-    return (xsimd::max)(a.native(), b.native());
-  } else {
-    return a > b ? a : b;
-  }
+#if !defined(__aarch64__)
+  if constexpr (is_batch<V>) return (xsimd::max)(a.native(), b.native());
+#endif
+  return simd::select(a > b, a, b);
 }
 
-// The smaller one, and b if either is NaN (one instruction).
+// The smaller one, likewise.
 template <Vec V>
 inline V raw_min(V a, V b) noexcept {
-  if constexpr (is_batch<V>) {
-    return (xsimd::min)(a.native(), b.native());
-  } else {
-    return a < b ? a : b;
-  }
+#if !defined(__aarch64__)
+  if constexpr (is_batch<V>) return (xsimd::min)(a.native(), b.native());
+#endif
+  return simd::select(a < b, a, b);
 }
 
 // The larger one; NaN if either is NaN, as torch.maximum.
@@ -274,6 +272,9 @@ inline V(min)(V a, V b) noexcept {
 
 template <Vec V>
 inline V sqrt(V x) noexcept {
+#if defined(__aarch64__)  // xsimd 8.1 estimates it
+  if constexpr (std::is_same_v<V, Batch<float>>) return V(vsqrtq_f32(x.native()));
+#endif
   if constexpr (is_batch<V>) {
     return xsimd::sqrt(x.native());
   } else {

@@ -156,9 +156,9 @@ inline ExpParts<V> exp_parts(V x) noexcept {
   return {horner(fnma(n, V(Constants::ln2_lo), fnma(n, V(Constants::ln2_hi), x)), Constants::p), n};
 }
 
-// Parts of e^(a b + c), the product not rounded, c much smaller than 1.
+// Parts of e^(a (b + b_lo)), the product not rounded, b_lo much smaller than b.
 template <Vec V>
-inline ExpParts<V> exp_parts_of_product(V a, V b, V c = V(Lane<V>(0))) noexcept {
+inline ExpParts<V> exp_parts_of_product(V a, V b, V b_lo = V(Lane<V>(0))) noexcept {
   using Constants = detail::ExpConstants<Lane<V>>;
   const V n = round(a * b * V(Constants::inverse_ln2));
   V r;
@@ -168,7 +168,7 @@ inline ExpParts<V> exp_parts_of_product(V a, V b, V c = V(Lane<V>(0))) noexcept 
     const TwoTerms<V> product = two_product(a, b);
     r = in_order(product.hi - n * V(Constants::ln2_hi)) + product.lo;
   }
-  return {horner(fnma(n, V(Constants::ln2_lo), r) + c, Constants::p), n};
+  return {horner(fma(a, b_lo, fnma(n, V(Constants::ln2_lo), r)), Constants::p), n};
 }
 
 // e^x for every x: infinity above the range, 0 below, gradual underflow, NaN for NaN.

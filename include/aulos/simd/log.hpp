@@ -57,16 +57,16 @@ inline V log(V x) noexcept {
       biased - select(tiny, V(Constants::exponent_bias + Constants::subnormal_log2), V(Constants::exponent_bias));
 
   const V f = m - V(T(1));
-  const V half_square = V(T(0.5)) * f * f;
+  const V half = V(T(0.5)) * f;
   V tail;  // log(1 + f) - (f - f^2 / 2)
   if constexpr (sizeof(T) == 4) {
     tail = horner(f, Constants::p) * (f * f * f);
   } else {
     const V s = f / (V(T(2)) + f);
     const V z = s * s;
-    tail = s * fma(z, horner(z, Constants::r), half_square);
+    tail = s * fma(z, horner(z, Constants::r), half * f);
   }
-  const V y = fma(e, V(Constants::ln2_hi), f - (half_square - fma(e, V(Constants::ln2_lo), tail)));
+  const V y = fma(e, V(Constants::ln2_hi), f - fma(half, f, -fma(e, V(Constants::ln2_lo), tail)));
 
   constexpr T infinity = std::numeric_limits<T>::infinity();
   const V below = select(x == V(T(0)), V(-infinity), V(std::numeric_limits<T>::quiet_NaN()));
@@ -75,18 +75,18 @@ inline V log(V x) noexcept {
   return select(ordinary, y, special);
 }
 
-// log(1 + x) for 0 <= x <= 1, to 2 ULP in float.
+// c + log(1 + x) for 0 <= x <= 1; without c to 2 ULP in float.
 template <Vec V>
-inline V log1p_unit(V x) noexcept {
+inline V log1p_unit(V x, V c = V(Lane<V>(0))) noexcept {
   if constexpr (sizeof(Lane<V>) == 4) {
     // log(1 + x) / x in x - 1/2, error 0.5 * 2^-24.
-    constexpr float c[] = {0.8109302f,    -0.28852707f, 0.1326105f,    -0.067689665f, 0.036613684f,
+    constexpr float p[] = {0.8109302f,    -0.28852707f, 0.1326105f,    -0.067689665f, 0.036613684f,
                            -0.020542646f, 0.011693277f, -0.006895542f, 0.005043911f,  -0.002987093f};
-    return x * horner(x - V(0.5f), c);
+    return fma(x, horner(x - V(0.5f), p), c);
   } else {
     const V one(Lane<V>(1));
     const V u = in_order(one + x);
-    return simd::log(u) + (x - in_order(u - one)) / u;
+    return (simd::log(u) + (x - in_order(u - one)) / u) + c;
   }
 }
 
