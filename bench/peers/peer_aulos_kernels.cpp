@@ -72,19 +72,14 @@ std::unique_ptr<Job> linear_attention(const Work& work) {
                                             width,
                                             work.causal ? kernels::LinearForm::causal : kernels::LinearForm::full,
                                             kernels::Normaliser::score_sum};
-  const std::int64_t count = work.results;
-  return job_writing(
-      count, [=, q = work["q"].data, k = work["k"].data, v = work["v"].data, features_q = Floats(count),
-              features_k = Floats(count), team = std::make_unique<ThreadTeam>(work.threads)](float* y) mutable {
-        const auto features = [&](const float* x, float* to) -> kernels::HeadRows<const float> {
-          kernels::activate<float>(team->threads(), 1, count, {x, count}, {to, count}, aulos::simd::EluPlusOne{});
-          return kernels::heads_major<const float>(to, tokens, heads, width);
-        };
-        const kernels::LinearAttentionOperands<float> in{features(q, features_q.data()), features(k, features_k.data()),
-                                                         kernels::heads_major(v, tokens, heads, width)};
-        kernels::linear_attention<float>(team->threads(kernels::linear_attention_scratch<float>(shape)), shape, in,
-                                         kernels::heads_major(y, tokens, heads, width));
-      });
+  return job_writing(work.results, [=, q = work["q"].data, k = work["k"].data, v = work["v"].data,
+                                    team = std::make_unique<ThreadTeam>(work.threads)](float* y) {
+    const auto rows = [=](const float* x) { return kernels::heads_major(x, tokens, heads, width); };
+    kernels::LinearAttentionOperands<float> in{rows(q), rows(k), rows(v)};
+    in.feature = kernels::linear_feature<float, aulos::simd::EluPlusOne>();
+    kernels::linear_attention<float>(team->threads(kernels::linear_attention_scratch<float>(shape)), shape, in,
+                                     kernels::heads_major(y, tokens, heads, width));
+  });
 }
 
 std::unique_ptr<Job> scan(const Work& work) {

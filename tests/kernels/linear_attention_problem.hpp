@@ -29,6 +29,7 @@ struct LinearProblem {
   HeadArray<T> q, k, v, dout;
   std::vector<T> decay, kv, sum, dkv, dsum;
   std::vector<std::uint8_t> keep;
+  kernels::LinearFeature<T> feature;
 
   explicit LinearProblem(const LinearCase& of)
       : c(of),
@@ -54,6 +55,7 @@ struct LinearProblem {
     if (c.decay) in.decay = decay.data();
     if (c.keep) in.keep = keep.data(), in.keep_batch = s().nk;
     if (c.state) in.initial = {kv.data(), sum.data()};
+    in.feature = feature;
     return in;
   }
 

@@ -125,6 +125,76 @@ TEST(LinearAttentionKernel, IsCausal) {
   EXPECT_NE(before[40 * 6 + 1], after[40 * 6 + 1]);
 }
 
+// A feature map given to the kernel is the feature map applied before, to the bit; so are its gradients, up to
+// rounding.
+template <class T, class F>
+void expect_feature(const LinearCase& c) {
+  LinearProblem<T> raw(c), applied(c);
+  const F f;
+  for (auto* x : {&raw.q, &raw.k}) {
+    for (T& value : x->data) value -= T(1.25);
+  }
+  applied.q = raw.q, applied.k = raw.k;
+  std::vector<T> slope_q, slope_k;
+  for (const T value : raw.q.values()) slope_q.push_back(f.derivative(value));
+  for (const T value : raw.k.values()) slope_k.push_back(f.derivative(value));
+  for (auto* x : {&applied.q, &applied.k}) {
+    for (T& value : x->data) value = f(value);
+  }
+  raw.feature = kernels::linear_feature<T, F>();
+  const LinearResults<T> got = raw.run(1), want = applied.run(1);
+  EXPECT_EQ(got.out, want.out);
+  EXPECT_EQ(got.kv, want.kv);
+  if (c.shape.normaliser == Normaliser::score_sum) {
+    EXPECT_EQ(got.sum, want.sum);
+  }
+  EXPECT_EQ(got.dv, want.dv);
+  for (std::size_t i = 0; i < slope_q.size(); ++i) ASSERT_EQ(got.dq[i], want.dq[i] * slope_q[i]) << i;
+  for (std::size_t i = 0; i < slope_k.size(); ++i) ASSERT_EQ(got.dk[i], want.dk[i] * slope_k[i]) << i;
+}
+
+TYPED_TEST(LinearAttentionKernel, FeatureMaps) {
+  for (const Index n : {1, 40}) {
+    for_each_linear_case(2, 3, n, n, 19, 6, expect_feature<TypeParam, aulos::simd::EluPlusOne>);
+    for_each_linear_case(1, 2, n, n, 16, 16, expect_feature<TypeParam, aulos::simd::Relu>);
+  }
+}
+
+// Rows close together are read where they lie, heads of one token by turns: neither changes a bit.
+TYPED_TEST(LinearAttentionKernel, LayoutsGiveTheSameBits) {
+  using T = TypeParam;
+  constexpr Index heads = 11, n = 70, d = 16, e = 17;
+  const auto q = noise_vector<T>(1, n * heads * d, 1, 1.25), k = noise_vector<T>(2, n * heads * d, 1, 1.25),
+             v = noise_vector<T>(3, n * heads * e);
+  aulos::ThreadTeam team(1);
+  for (const LinearForm form : {LinearForm::full, LinearForm::causal}) {
+    const kernels::LinearAttentionShape s{1, heads, n, n, d, e, form, Normaliser::score_sum};
+    const auto threads = team.threads(kernels::linear_attention_scratch<T>(s));
+    std::vector<T> tokens(v.size()), by_heads(v.size());
+    kernels::linear_attention<T>(
+        threads, s,
+        {kernels::tokens_major(q.data(), n, heads, d), kernels::tokens_major(k.data(), n, heads, d),
+         kernels::tokens_major(v.data(), n, heads, e)},
+        kernels::tokens_major(tokens.data(), n, heads, e));
+    const auto turned = [&](const std::vector<T>& x, Index width) {
+      std::vector<T> y(x.size());
+      const auto from = kernels::tokens_major(x.data(), n, heads, width);
+      const auto to = kernels::heads_major(y.data(), n, heads, width);
+      for (Index i = 0; i < n; ++i) {
+        for (Index h = 0; h < heads; ++h) std::copy_n(from.at(0, i, h), width, to.at(0, i, h));
+      }
+      return y;
+    };
+    const auto hq = turned(q, d), hk = turned(k, d), hv = turned(v, e);
+    kernels::linear_attention<T>(
+        threads, s,
+        {kernels::heads_major(hq.data(), n, heads, d), kernels::heads_major(hk.data(), n, heads, d),
+         kernels::heads_major(hv.data(), n, heads, e)},
+        kernels::heads_major(by_heads.data(), n, heads, e));
+    EXPECT_EQ(turned(tokens, e), by_heads);
+  }
+}
+
 // Small features: eps decides, and nothing becomes NaN.
 TEST(LinearAttentionKernel, AVanishingDivisor) {
   aulos::ThreadTeam team(1);

@@ -10,7 +10,6 @@
 #include "aulos/core/config.hpp"
 #include "aulos/core/error.hpp"
 #include "aulos/core/text.hpp"
-#include "aulos/ops/activation.hpp"
 #include "aulos/ops/layout.hpp"
 #include "aulos/ops/linear_attention.hpp"
 
@@ -55,8 +54,7 @@ struct Linear {
     if (form != kernels::LinearForm::causal)
       throw ConfigError("Linear: step() goes on with a sequence, which is the causal form, not the full one");
     check_heads(tokens.q, tokens.k);
-    auto result = linear_attention_with_state(feature_of(tokens.q), feature_of(tokens.k), tokens.v, options(),
-                                              {.initial = std::move(state)});
+    auto result = linear_attention_with_state(tokens.q, tokens.k, tokens.v, options(), {.initial = std::move(state)});
     state = std::move(result.last);
     return std::move(result.out);
   }
@@ -64,11 +62,10 @@ struct Linear {
   void visit(auto&&) {}
 
  private:
-  LinearAttentionOptions options() const { return {.form = form, .eps = eps}; }
-
-  template <Real T>
-  Tensor<T, 4> feature_of(Tensor<T, 4> x) const {
-    return apply(std::move(x), feature == LinearFeature::relu ? Activation::relu : Activation::elu_plus_one);
+  LinearAttentionOptions options() const {
+    return {.form = form,
+            .eps = eps,
+            .feature = feature == LinearFeature::relu ? FeatureMap::relu : FeatureMap::elu_plus_one};
   }
 
   template <Real T>
@@ -85,10 +82,8 @@ struct Linear {
       if (form == kernels::LinearForm::causal && (side.q.empty() || side.k.empty()))
         throw ConfigError("Linear: in the causal form every side needs queries and keys");
     }
-    Tensor<T, 4> q = joined(sides, &QueryKeyValue<T>::q), k = joined(sides, &QueryKeyValue<T>::k);
+    const Tensor<T, 4> q = joined(sides, &QueryKeyValue<T>::q), k = joined(sides, &QueryKeyValue<T>::k);
     check_heads(q, k);
-    q = feature_of(std::move(q));
-    k = feature_of(std::move(k));
     const Tensor<T, 4> out = linear_attention(q, k, joined(sides, &QueryKeyValue<T>::v), options(), std::move(extras));
     std::array<Tensor<T, 4>, Sides> parts;
     Index first = 0;

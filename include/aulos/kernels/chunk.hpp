@@ -87,33 +87,45 @@ constexpr Index packed_stride(Index columns) noexcept {
 
 }  // namespace detail
 
-// Asks the memory for rows that will be wanted, a few at a time, between the tiles of the products before them.
+// Asks the memory for rows that will be read or written, a few lines at a time, between the tiles of the products
+// before them.
 template <class T>
 class RowsAhead {
  public:
-  void add(const T* data, Index stride, Index rows, Index width) noexcept {
-    source_[sources_++] = {data, stride, rows, width};
+  enum class Use { read, write };
+
+  void add(const T* data, Index stride, Index rows, Index width, Use use = Use::read) noexcept {
+    if (rows > 0 && width > 0) source_[sources_++] = {data, stride, rows, (width + line - 1) / line, use};
   }
 
   void some() noexcept {
-    constexpr Index line = 64 / static_cast<Index>(sizeof(T));
-    for (int turn = 0; turn < 8 && source_at_ < sources_; ++turn) {
-      const Source& s = source_[source_at_];
-      const T* row = s.data + row_at_ * s.stride;
-      for (Index i = 0; i < s.width; i += line) __builtin_prefetch(row + i, 0, 2);
-      if (++row_at_ < s.rows) continue;
-      ++source_at_;
-      row_at_ = 0;
+    for (Index left = 32; left > 0 && at_ < sources_;) {
+      Source& s = source_[at_];
+      const T* p = s.data + done_ * line;
+      const Index count = (std::min)(left, s.lines - done_);
+      if (s.use == Use::write) {
+        for (Index i = 0; i < count; ++i) __builtin_prefetch(p + i * line, 1, 2);
+      } else {
+        for (Index i = 0; i < count; ++i) __builtin_prefetch(p + i * line, 0, 2);
+      }
+      left -= count;
+      done_ += count;
+      if (done_ < s.lines) return;
+      done_ = 0;
+      s.data += s.stride;
+      if (--s.rows == 0) ++at_;
     }
   }
 
  private:
+  static constexpr Index line = 64 / static_cast<Index>(sizeof(T));
   struct Source {
     const T* data;
-    Index stride, rows, width;
+    Index stride, rows, lines;
+    Use use;
   };
-  Source source_[3];
-  Index sources_ = 0, source_at_ = 0, row_at_ = 0;
+  Source source_[4];
+  Index sources_ = 0, at_ = 0, done_ = 0;  // done_: lines of the row at hand
 };
 
 // Which elements of a product are wanted: with `lower` those above the diagonal may be left as they are.

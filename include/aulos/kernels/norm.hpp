@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "aulos/kernels/rows.hpp"
+#include "aulos/simd/reduce_rows.hpp"
 #include "aulos/simd/row_sum.hpp"
 
 namespace aulos::inline AULOS_ISA::kernels {
@@ -168,6 +169,49 @@ template <class T, Centering kCentering, simd::Path path>
   }
 }
 
+// Rows of at most four batches: `count` <= lanes of them have their sums reduced together, and the pivot is the mean
+// but for its rounding. mean and variance have room for a batch.
+template <class T, Centering kCentering>
+[[gnu::noinline]] void short_row_moments(Rows<const T> x, Index first, Index count, Index columns, double per,
+                                         double* mean, double* variance) noexcept {
+  constexpr Index width = simd::lanes<T>;
+  constexpr auto rows = static_cast<std::size_t>(width);
+  const auto plus = [](simd::Batch<T> a, simd::Batch<T> b) { return a + b; };
+  simd::Batch<T> sum[rows], square[rows];
+  alignas(64) T pivot[rows] = {}, off[rows] = {}, spread[rows];
+  for (std::size_t r = 0; r < rows; ++r) sum[r] = square[r] = simd::Batch<T>(T(0));
+  if constexpr (kCentering == Centering::subtract_mean) {
+    for (Index r = 0; r < count; ++r) {
+      const T* row = x[first + r];
+      simd::Batch<T> s(T(0));  // sum[r] itself would pass through memory each time
+      simd::for_lanes<T>(columns, [&](Index i, auto part) { s += part.load(row + i); });
+      sum[r] = s;
+    }
+    simd::store(pivot, simd::reduce_rows<T>(sum, plus) * simd::Batch<T>(static_cast<T>(per)));
+  }
+  for (Index r = 0; r < count; ++r) {
+    const T* row = x[first + r];
+    const simd::Batch<T> about(pivot[r]);
+    simd::Batch<T> s(T(0)), q(T(0));
+    simd::for_lanes<T>(columns, [&](Index i, auto part) {
+      simd::Batch<T> d = part.load(row + i);
+      if constexpr (kCentering == Centering::subtract_mean) d = part.keep(d - about, T(0));
+      s += d;
+      q = simd::fma(d, d, q);
+    });
+    sum[r] = s;
+    square[r] = q;
+  }
+  if constexpr (kCentering == Centering::subtract_mean) simd::store(off, simd::reduce_rows<T>(sum, plus));
+  simd::store(spread, simd::reduce_rows<T>(square, plus));
+  for (Index r = 0; r < count; ++r) {
+    const double from_pivot = static_cast<double>(off[r]) * per;
+    const double v = static_cast<double>(spread[r]) * per - from_pivot * from_pivot;
+    mean[r] = static_cast<double>(pivot[r]) + from_pivot;
+    variance[r] = v < 0 ? 0 : v;
+  }
+}
+
 // Short rows go through each step several at a time, so that a row's sums, root and division, each a long chain of
 // latencies, pass while the processor works on the next row's.
 template <class T, Centering kCentering>
@@ -180,17 +224,24 @@ void norm(Threads threads, const NormShape& shape, const NormOperands<T>& in, Ro
   const bool past = past_caches<T>(in.x.data, y, shape.rows, columns);
   for_rows(threads, (shape.rows + group - 1) / group, columns * group, [&](Index index) {
     const Index first = index * group, count = (std::min)(group, shape.rows - first);
-    T pivot[most];
     double mean[most];
     alignas(64) double rstd[most] = {};
-    for (Index i = 0; i < count; ++i) pivot[i] = row_pivot<T, kCentering>(in.x[first + i], columns);
-    for (Index i = 0; i < count; ++i) {
-      const MeanVariance m = row_mean_variance<T, kCentering>(in.x[first + i], columns, per, pivot[i]);
-      mean[i] = m.mean;
-      rstd[i] = m.variance + shape.eps;
+    if (columns <= 4 * simd::lanes<T>) {
+      for (Index i = 0; i < count; i += simd::lanes<T>)
+        short_row_moments<T, kCentering>(in.x, first + i, (std::min)(simd::lanes<T>, count - i), columns, per, mean + i,
+                                         rstd + i);
+    } else {
+      T pivot[most];
+      for (Index i = 0; i < count; ++i) pivot[i] = row_pivot<T, kCentering>(in.x[first + i], columns);
+      for (Index i = 0; i < count; ++i) {
+        const MeanVariance m = row_mean_variance<T, kCentering>(in.x[first + i], columns, per, pivot[i]);
+        mean[i] = m.mean;
+        rstd[i] = m.variance;
+      }
     }
+    const simd::Batch<double> eps(shape.eps);
     for (Index i = 0; i < count; i += simd::lanes<double>) {
-      simd::store(rstd + i, simd::Batch<double>(1.0) / simd::sqrt(simd::load(rstd + i)));
+      simd::store(rstd + i, simd::Batch<double>(1.0) / simd::sqrt(simd::load(rstd + i) + eps));
     }
     if (past) {
       norm_rows<T, kCentering, simd::Path::past_caches>(in, first, count, columns, mean, rstd, y);

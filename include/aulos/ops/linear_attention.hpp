@@ -13,11 +13,15 @@
 
 namespace aulos::inline AULOS_ISA {
 
+// phi of queries and keys: none (they are features already), elu(x) + 1 or relu(x).
+enum class FeatureMap { none, elu_plus_one, relu };
+
 struct LinearAttentionOptions {
   kernels::LinearForm form = kernels::LinearForm::full;
   kernels::Normaliser normaliser = kernels::Normaliser::score_sum;
-  double scale = 1.0;  // of q
-  double eps = 1e-6;   // added to the sum of the scores
+  double scale = 1.0;                     // of q
+  double eps = 1e-6;                      // added to the sum of the scores
+  FeatureMap feature = FeatureMap::none;  // applied within the kernel: no pass over the memory of its own
 };
 
 // kv [B, H, D, E] = sum_j k_j v_j^T and, with a normaliser, sum [B, H, D] = sum_j k_j.
@@ -57,8 +61,22 @@ namespace any {
 // ---- linear attention
 
 template <Real T>
+kernels::LinearFeature<T> linear_feature(FeatureMap map) {
+  switch (map) {
+    case FeatureMap::elu_plus_one:
+      return kernels::linear_feature<T, simd::EluPlusOne>();
+    case FeatureMap::relu:
+      return kernels::linear_feature<T, simd::Relu>();
+    case FeatureMap::none:
+      break;
+  }
+  return {};
+}
+
+template <Real T>
 struct LinearAttention {
   kernels::LinearAttentionShape shape;
+  kernels::LinearFeature<T> feature;
   AnyTensor<T> q, k, v, decay;
   AnyTensor<std::uint8_t> keep;
   AnyTensor<T> initial_kv, initial_sum, out;
@@ -82,6 +100,7 @@ struct LinearAttention {
     in.decay = data_or_null(decay);
     if (!keep.empty()) in.keep = keep.data(), in.keep_batch = keep.stride(0);
     in.initial = {data_or_null(initial_kv), data_or_null(initial_sum)};
+    in.feature = feature;
     return in;
   }
 
@@ -162,6 +181,7 @@ LinearAttentionResult<T> linear_attention(const AnyTensor<T>& q, const AnyTensor
   StatePair<T> sums(op, std::move(sum), sum_dims, normalised ? last : LastState::skip);
   LinearAttention<T> run{{batch, heads, q.extent(1), k.extent(1), width, value_width, options.form, options.normaliser,
                           options.scale, options.eps},
+                         linear_feature<T>(options.feature),
                          q,
                          k,
                          v,
@@ -262,9 +282,9 @@ DeltaRuleResult<T> delta_rule(const AnyTensor<T>& q, const AnyTensor<T>& k, cons
 }  // namespace any
 
 // out_i = sum_j w_ij v_j, w_ij = scale q_i . k_j, over all keys or (causal, times decay^(i - j)) those up to i; with a
-// normaliser divided by sum_j w_ij + eps. q [B, Nq, H, D] and k [B, Nk, H, D] are features already: elu_plus_one(q),
-// relu(q), ... v [B, Nk, H, E] -> [B, Nq, H, E]. The cost grows with N, not with N^2.
-//     y = linear_attention(elu_plus_one(q), elu_plus_one(k), v);                                       // all keys
+// normaliser divided by sum_j w_ij + eps. q [B, Nq, H, D] and k [B, Nk, H, D] are features already, or the options'
+// feature map makes them such. v [B, Nk, H, E] -> [B, Nq, H, E]. The cost grows with N, not with N^2.
+//     y = linear_attention(q, k, v, {.feature = FeatureMap::elu_plus_one});                            // all keys
 //     y = linear_attention(q, k, v, {.form = causal, .normaliser = none}, {.decay = gamma});           // retention
 template <Real T>
 Tensor<T, 4> linear_attention(const Tensor<T, 4>& q, const Arg<Tensor<T, 4>>& k, const Arg<Tensor<T, 4>>& v,
