@@ -4,6 +4,7 @@
 
 #include <array>
 #include <optional>
+#include <span>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -19,8 +20,11 @@ namespace {
 using aulos::Accumulate;
 using aulos::AnyTensor;
 using aulos::Context;
+using aulos::GradientPlace;
+using aulos::GradientSum;
 using aulos::GradTape;
 using aulos::Index;
+using aulos::Node;
 using aulos::Parameter;
 using aulos::Seed;
 using aulos::Shape;
@@ -71,6 +75,47 @@ TEST(GradTape, AWeightUsedTwiceGetsBothContributions) {  // y = w (w x): 2 w x
   EXPECT_EQ(values(y), (Floats{18}));
   tape.backward(y);
   EXPECT_EQ(values(tape.gradient(w)), (Floats{12}));
+}
+
+// A result whose rule leaves `value` in every element of the gradient of x, at the place that the tape names.
+AnyTensor<float> leaves(GradTape& tape, const AnyTensor<float>& x, float value, std::vector<GradientSum>& found) {
+  AnyTensor<float> y = tape.context().empty_any<float>(aulos::dense_dims({1}));
+  tape.record(y, [gx = tape.ghost(x), value, &found](GradTape& of, Node) {
+    const GradientPlace<float> place = of.place(gx);
+    found.push_back(place.sum);
+    for (Index i = 0; i < place.tensor.count(); ++i) {
+      float& to = place.tensor.mutable_data()[i];
+      to = place.sum == GradientSum::fresh ? value : to + value;
+    }
+  });
+  return y;
+}
+
+TEST(GradTape, NamesThePlaceOfAGradient) {
+  Context context;
+  GradTape tape(context);
+  const auto one = context.full<float>(Shape<1>{1}, 1);
+  const Parameter<float, 1> w = parameter({1, 2, 3, 4, 5});  // shorter than its memory
+  std::vector<GradientSum> found;
+  const auto backward = [&](std::vector<AnyTensor<float>> results, Accumulate accumulate) {
+    std::vector<Seed<float>> seeds;
+    for (const AnyTensor<float>& y : results) seeds.push_back({y, one.any()});
+    found.clear();
+    tape.backward(std::span<const Seed<float>>(seeds), accumulate);
+  };
+  const AnyTensor<float> whole = w.any(), part = w.tensor(context).slice(0, 1, 3).any();
+
+  backward({leaves(tape, whole, 2, found), leaves(tape, whole, 3, found)}, Accumulate::restart);
+  EXPECT_EQ(found, (std::vector{GradientSum::fresh, GradientSum::to_add_to}));
+  EXPECT_EQ(values(tape.gradient(w)), (Floats{5, 5, 5, 5, 5}));
+
+  backward({leaves(tape, whole, 1, found)}, Accumulate::add);
+  EXPECT_EQ(found, (std::vector{GradientSum::to_add_to}));
+  EXPECT_EQ(values(tape.gradient(w)), (Floats{6, 6, 6, 6, 6}));
+
+  backward({leaves(tape, part, 1, found)}, Accumulate::restart);
+  EXPECT_EQ(found, (std::vector{GradientSum::to_add_to}));
+  EXPECT_EQ(values(tape.gradient(w)), (Floats{0, 1, 1, 0, 0}));
 }
 
 TEST(GradTape, AValueUsedThreeTimesGetsTheSum) {

@@ -95,6 +95,64 @@ TYPED_TEST(Matmul, LongSumsKeepTheirOrderOnAnyThreads) {
   }
 }
 
+// More than is packed at a time, of rows, columns and terms, with what is left over of each.
+TYPED_TEST(Matmul, BlocksKeepTheOrderOfTheirSums) {
+  using T = TypeParam;
+  constexpr Index m = 699, n = 170, k = detail::gemm_k_chunk + 70;
+  const detail::MatmulBlock<T> block({m, n, k});
+  ASSERT_LT(block.strips * detail::gemm_rows, m);
+  ASSERT_LT(block.panels * detail::gemm_cols<T>, n / 2);
+  for (const Order order : {Order::rows, Order::columns}) {
+    const Operand<T> a(m, k, order, 47), b(k, n, order, 48);
+    for (const Update update : {Update::assign, Update::add}) {
+      const T start = update == Update::add ? T(0.5) : T(0);
+      aulos::ThreadTeam team(2);
+      Guarded<T> c(m, n, n + 1, 0, T(0.5));
+      kernels::matmul<T>(team.threads(kernels::matmul_scratch<T>({m, n, k})), a.view, b.view, c.data(), c.ld(), update);
+      for (Index i = 0; i < m; i += 3) {
+        for (Index j = i % 7; j < n; j += 7) {
+          const T* row = a.view.data + i * a.row_stride;
+          const T* column = b.view.data + j * b.col_stride;
+          const Index chunk = detail::gemm_k_chunk;
+          const T expected = (start + ordered_dot(row, a.col_stride, column, b.row_stride, chunk)) +
+                             ordered_dot(row + chunk * a.col_stride, a.col_stride, column + chunk * b.row_stride,
+                                         b.row_stride, k - chunk);
+          ASSERT_TRUE(same_bits(c.at(i, j), expected)) << i << ' ' << j;
+        }
+      }
+      EXPECT_TRUE(c.intact());
+    }
+  }
+}
+
+// Few rows read B in place.
+TYPED_TEST(Matmul, FewRowsHaveTheBitsOfMany) {
+  using T = TypeParam;
+  constexpr Index many = 30, n = 1100, k = detail::gemm_k_chunk + 13;
+  const Operand<T> a(many, k, Order::rows, 49), b(k, n, Order::rows, 50);
+  for (const Update update : {Update::assign, Update::add}) {
+    aulos::ThreadTeam team(3);
+    Guarded<T> expected(many, n, n, 0, T(0.5));
+    const auto scratch = kernels::matmul_scratch<T>({many, n, k});
+    kernels::matmul<T>(team.threads(scratch), a.view, b.view, expected.data(), n, update);
+    for (const Index m : {1, 2, 3, 4, 5}) {
+      for (const int threads : {1, 3}) {
+        MatrixView<const T> rows = a.view;
+        rows.rows = m;
+        Guarded<T> c(m, n, n + 1, 1, T(0.5));
+        aulos::ThreadTeam own(threads);
+        kernels::matmul<T>(own.threads(kernels::matmul_scratch<T>({m, n, k})), rows, b.view, c.data(), c.ld(), update);
+        for (Index i = 0; i < m; ++i) {
+          for (Index j = 0; j < n; ++j) {
+            ASSERT_TRUE(same_bits(c.at(i, j), expected.at(i, j))) << m << ' ' << threads << ' ' << i << ' ' << j;
+          }
+        }
+        ASSERT_TRUE(c.intact());
+      }
+    }
+  }
+}
+
 TYPED_TEST(Matmul, Batches) {
   using T = TypeParam;
   const GemmShape shapes[] = {{5, 7, 9}, {60, 50, 90}, {1, 40, 3}};

@@ -242,6 +242,18 @@ TEST(AttentionOp, ValuesMayHaveHeadsOfTheirOwn) {
                  {"none", call(0), {"not a multiple of the 0 of v"}}});
 }
 
+TEST(AttentionOp, AStepOfDecodingHasTheSameBitsForAnyThreads) {
+  std::vector<float> first;
+  for (const int threads : {1, 2, 3, 4, 8}) {
+    Context c({.threads = threads});
+    const auto q = c.normal<float>(Shape<4>{1, 1, 2, 16}), k = c.normal<float>(Shape<4>{1, 2000, 2, 16});
+    const auto y = scaled_dot_product_attention(q, k, k);
+    const std::vector<float> bits(y.data(), y.data() + y.count());
+    if (first.empty()) first = bits;
+    EXPECT_EQ(bits, first) << threads;
+  }
+}
+
 TEST(AttentionOp, SaysWhatIsWrong) {
   const auto x = [](Context& c, Index b, Index n, Index h, Index d) { return c.zeros<float>(Shape<4>{b, n, h, d}); };
   const std::string op = "scaled_dot_product_attention: ";

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "aulos/ops/arithmetic.hpp"
 #include "aulos/ops/linear.hpp"
 #include "ops/op_case.hpp"
 
@@ -59,6 +60,14 @@ TEST(LinearGradients, OfAWeightUsedTwice) {
   for (const Extents& e : {Extents{2, 3, 5, 5}, {1, 1, 1, 1}}) {
     check(e, [](const auto& w, const auto& bias, const auto& x, const auto&, const auto&) {
       return linear(linear(x, w, bias, Activation::tanh), w, bias);
+    });
+  }
+}
+
+TEST(LinearGradients, OfAnInputUsedTwice) {
+  for (const Extents& e : {Extents{2, 3, 5, 4}, {1, 1, 1, 1}}) {
+    check(e, [](const auto& w, const auto& bias, const auto& x, const auto&, const auto&) {
+      return multiply(linear(x, w, bias), linear(x, w, bias));
     });
   }
 }

@@ -31,6 +31,17 @@ struct Ghost {
   explicit operator bool() const noexcept { return node != 0; }
 };
 
+// Where a kernel leaves the gradient of a tensor.
+enum class GradientSum {
+  fresh,  // nothing is there yet, not even zeros
+  to_add_to
+};
+template <Real T>
+struct GradientPlace {
+  AnyTensor<T> tensor;
+  GradientSum sum;
+};
+
 // A tensor and what the loss counts it with: the loss is the sum of y * cotangent.
 template <Real T>
 struct Seed {
@@ -219,6 +230,22 @@ class GradTape {
     context_.run("accumulate", cost_per_element<T>(dx.count(), 1, 3), [&](Threads threads) {
       kernels::add_to(threads, dx.data(), dx.dims(), sum.mutable_data(), sum.dims());
     });
+  }
+
+  // The gradient of x as a place that a kernel writes where it is the first gradient of the whole of x, else adds to.
+  template <Real T>
+  [[gnu::noinline]] GradientPlace<T> place(const Ghost<T>& x) {
+    Slot& slot = slot_of(x.node);
+    const std::size_t used = static_cast<std::size_t>(x.dims.count()) * sizeof(T);
+    if (slot.gradient || x.offset != 0 || !x.dims.dense() || round_to_buffer(used) != slot.bytes)
+      return {into(x), GradientSum::to_add_to};
+    AnyTensor<T> whole = context_.empty_any<T>(dense_dims({static_cast<Index>(slot.bytes / sizeof(T))}));
+    if (used < slot.bytes) {  // elements beyond x, if they are any
+      context_.run("zero_gradient", {.bytes = static_cast<double>(slot.bytes - used)},
+                   [&](Threads) { std::memset(whole.mutable_data() + x.dims.count(), 0, slot.bytes - used); });
+    }
+    slot.gradient = whole.reference();
+    return {AnyTensor<T>(slot.gradient, reinterpret_cast<T*>(slot.gradient->data), x.dims), GradientSum::fresh};
   }
 
   // The gradient of x as a place that a kernel adds to, made zero where there was none.

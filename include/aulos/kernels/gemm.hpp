@@ -62,6 +62,10 @@ template <class P, class Multiply>
 void gemm_tile(const P& product, const typename P::Real* steps, Index valid, Index column, Index columns, bool first,
                bool last, typename P::Real* tile, TileOut<typename P::Real> out, const Multiply& multiply) {
   if constexpr (P::has_steps) {
+    if (P::fuses_steps && product.depth() <= P::chunk) {
+      out.steps = product.steps(steps, column);
+      return multiply(out);
+    }
     multiply(TileOut<float>(tile, columns, nullptr, !first));
     if (last) product.finish(tile, columns, valid, columns, steps, column, out);
   } else {
@@ -71,29 +75,33 @@ void gemm_tile(const P& product, const typename P::Real* steps, Index valid, Ind
   }
 }
 
-// `few` rows from `row` on times panels: they wait for the panels, of which several are read at once.
-template <class P, int few>
+// `few` rows, all of them, times the panels that next() gives, Ranges until an empty one: they wait for the panels, of
+// which several are read at once.
+template <int few, class P, class Next>
 void gemm_few(const P& product, const typename P::Real* x, Index ldx, const Destination<typename P::Real>& to,
-              GemmShape s, Index row, Range panels, Scratch& scratch) {
+              GemmShape s, Scratch& scratch, const Next& next) {
   using T = typename P::Real;
   constexpr int side = gemm_panels_at_once<few>;
   constexpr Index cols = gemm_cols<T>;
   alignas(64) T tile[static_cast<std::size_t>(few * side * cols)];
   T steps[static_cast<std::size_t>(few)] = {};
-  const T* lines = product.lines(x + row * ldx, ldx, few, scratch.take<T>(few * product.depth()), steps);
+  const T* lines = nullptr;
   const auto multiply = [&]<int at_once>(Index panel, std::integral_constant<int, at_once>) {
     const Index column = panel * cols, columns = at_once * cols;
     const bool direct = to.y && column + columns <= s.n;
-    const TileOut<T> out = direct ? to.tile_at(row, column) : TileOut<T>(tile, columns);
+    const TileOut<T> out = direct ? to.tile_at(0, column) : TileOut<T>(tile, columns);
     gemm_tile(product, steps, few, column, columns, true, true, tile, out, [&](TileOut<T> sums) {
       product.template multiply_few<few, at_once>(lines, ldx, product.panel(panel), sums);
     });
-    if (direct) return to.finish(row, few, column, columns);
-    to.store(tile, columns, row, few, column, (std::min)(columns, s.n - column));
+    if (direct) return to.finish(0, few, column, columns);
+    to.store(tile, columns, 0, few, column, (std::min)(columns, s.n - column));
   };
-  Index i = panels.begin;
-  for (; i + side <= panels.end; i += side) multiply(i, std::integral_constant<int, side>{});
-  for (; i < panels.end; ++i) multiply(i, std::integral_constant<int, 1>{});
+  for (Range panels = next(); panels.begin < panels.end; panels = next()) {
+    if (!lines) lines = product.lines(x, ldx, few, scratch.take<T>(few * product.depth()), steps);
+    Index i = panels.begin;
+    for (; i + side <= panels.end; i += side) multiply(i, std::integral_constant<int, side>{});
+    for (; i < panels.end; ++i) multiply(i, std::integral_constant<int, 1>{});
+  }
 }
 
 // Rows of x as strips, and where their products go.
@@ -124,7 +132,7 @@ struct GemmBlock {
     const bool first = from == 0, last = from + depth == total, whole = to.y && used == cols;
     for (Index i = 0; i < count(); ++i, ahead.data += ahead.step * depth) {
       T* tile = total > P::chunk ? tiles + i * (P::rows * cols) : tiles;
-      const bool direct = whole && (P::has_steps || !P::even_rows || valid(i) % 2 == 0);
+      const bool direct = whole && (!P::even_rows || valid(i) % 2 == 0);
       const TileOut<T> out = direct ? to.tile_at(row(i), column) : TileOut<T>(tile, cols);
       gemm_tile(product, steps_of(i), valid(i), column, cols, first, last, tile, out, [&](TileOut<T> sums) {
         product.multiply(valid(i), from, depth, strips + i * product.strip_size(), panel, sums, ahead);
@@ -144,10 +152,10 @@ struct GemmBlock {
   T* steps_of(Index strip) const noexcept { return P::has_steps ? steps + strip * P::rows : steps; }
 };
 
-// The rows [rows) x panels [panels) of y, rows in blocks of strips.
-template <class P>
-void gemm_piece(const P& product, const typename P::Real* x, Index ldx, const Destination<typename P::Real>& to,
-                GemmShape s, Range rows, Range panels, Scratch& scratch) {
+// The pieces that next() gives, GemmPieces until one of no rows. Strips stay as they are while the rows do.
+template <class P, class Next>
+void gemm_many(const P& product, const typename P::Real* x, Index ldx, const Destination<typename P::Real>& to,
+               GemmShape s, Scratch& scratch, const Next& next) {
   using T = typename P::Real;
   const GemmScratch<P> sizes(product, s);
   T* strips = scratch.take<T>(sizes.strips);
@@ -155,13 +163,14 @@ void gemm_piece(const P& product, const typename P::Real* x, Index ldx, const De
   T* tiles = scratch.take<T>(sizes.tiles);
   T* steps = scratch.take<T>(sizes.steps);
   [[maybe_unused]] const typename P::Scope scope;
-  const Index depth = product.depth(), height = gemm_block_strips(product, s.m) * P::rows;
-  const Index group = depth > P::chunk ? gemm_panel_group<P> : 1;
-  for (Index begin = rows.begin; begin < rows.end; begin += height) {
-    const GemmBlock<P> block{product, to, s, {begin, (std::min)(begin + height, rows.end)}, strips, steps};
-    block.pack(x, ldx);
-    for (Index first = panels.begin; first < panels.end; first += group) {
-      const Index end = (std::min)(first + group, panels.end);
+  const Index depth = product.depth(), group = depth > P::chunk ? gemm_panel_group<P> : 1;
+  Index packed = -1;  // the first row of the strips
+  for (GemmPiece piece = next(); piece.rows.begin < piece.rows.end; piece = next()) {
+    const GemmBlock<P> block{product, to, s, piece.rows, strips, steps};
+    if (packed != piece.rows.begin) block.pack(x, ldx);
+    packed = piece.rows.begin;
+    for (Index first = piece.panels.begin; first < piece.panels.end; first += group) {
+      const Index end = (std::min)(first + group, piece.panels.end);
       Index from = 0;
       do {  // chunks of the depth
         const Index count = (std::min)(P::chunk, depth - from);
@@ -173,11 +182,11 @@ void gemm_piece(const P& product, const typename P::Real* x, Index ldx, const De
             const auto* panel = product.panel(p) + from * P::panel_row;
             // What comes next: the group's next panel, its next chunk, the next group.
             const bool turns = p + 1 == end, last = from + count == depth;
-            const auto* next = product.panel(!turns ? p + 1 : last ? end : first);
-            next += (!turns ? from : last ? 0 : from + count) * P::panel_row;
+            const auto* ahead = product.panel(!turns ? p + 1 : last ? end : first);
+            ahead += (!turns ? from : last ? 0 : from + count) * P::panel_row;
             const Index row_bytes = P::panel_row * static_cast<Index>(sizeof(*panel));
             block.multiply(p, panel, from, count, tiles + (p - first) * (block.count() * P::rows * gemm_cols<T>),
-                           {reinterpret_cast<const std::byte*>(next), row_bytes / block.count()});
+                           {reinterpret_cast<const std::byte*>(ahead), row_bytes / block.count()});
           }
         }
         from += count;
@@ -186,45 +195,57 @@ void gemm_piece(const P& product, const typename P::Real* x, Index ldx, const De
   }
 }
 
-// At most gemm_few_rows rows times canonical rows of W, in place.
-template <class T>
-void gemv_piece(const T* x, Index ldx, const WeightView<T>& w, const Destination<T>& to, GemmShape s, Range rows,
-                Range panels) {
+// At most gemm_few_rows rows, all of them, times canonical rows of W, in place.
+template <class T, class Next>
+void gemm_rows_in_place(const T* x, Index ldx, const WeightView<T>& w, const Destination<T>& to, GemmShape s,
+                        const Next& next) {
   constexpr Index cols = gemm_cols<T>, few = gemm_few_rows;
   alignas(64) T tile[static_cast<std::size_t>(few * cols)];
-  const Index count = rows.end - rows.begin;
-  for (Index i = panels.begin; i < panels.end; ++i) {
-    const Index lanes = (std::min)(cols, s.n - i * cols);
-    multiply_few_rows(count, s.k, x + rows.begin * ldx, ldx, w.rows + i * cols * w.ldw, w.ldw, lanes, tile);
-    to.store(tile, cols, rows.begin, count, i * cols, lanes);
+  for (Range panels = next(); panels.begin < panels.end; panels = next()) {
+    for (Index i = panels.begin; i < panels.end; ++i) {
+      const Index lanes = (std::min)(cols, s.n - i * cols);
+      multiply_few_rows(s.m, s.k, x, ldx, w.rows + i * cols * w.ldw, w.ldw, lanes, tile);
+      to.store(tile, cols, 0, s.m, i * cols, lanes);
+    }
   }
 }
 
-// The pieces of gemm. Not inlined: it is the same for every epilogue.
+// gemm itself. Not inlined: it is the same for every epilogue.
 template <class T>
 [[gnu::noinline]] void gemm_pieces(Threads threads, const T* x, Index ldx, const WeightView<T>& w,
                                    const Destination<T>& to, GemmShape s, Numeric mode) {
   with_product(w, s, mode, [&]<class P>(const P& product) {
     P::prepare();
-    const GemmSplit split = split_gemm<T>(s, threads.count(), P::makes_panels, P::rows);
-    threads.run(split.count(), [&](Index i, Scratch& scratch) {
-      const GemmPiece piece = piece_of<T>(s, split, i, P::rows);
-      const Index row = piece.rows.begin;
-      const Index count = piece.rows.end - row;
-      if (count <= gemm_few_rows && !w.panels) return gemv_piece(x, ldx, w, to, s, piece.rows, piece.panels);
+    const bool in_place = s.m <= gemm_few_rows && !w.panels, few = in_place || (s.m <= gemm_few_rows && P::has_few);
+    // Few rows take as long as some more would.
+    const double work = gemm_flops({std::max<Index>(s.m, 8), s.n, s.k});
+    const Index workers = pieces_for(work, threads.count(), 1), wanted = pieces_for(work, workers, 16);
+    const Index side = few ? (in_place ? 1 : gemm_panels_at_once<1>) : gemm_panel_group<P>;
+    const Index groups = (panel_count<T>(s.n) + side - 1) / side;
+    const GemmSplit split =
+        split_kept(few ? 1 : strip_count(s.m, P::rows), groups, few ? 1 : gemm_block_strips(product, s.m),
+                   P::makes_panels ? 1 : workers, wanted);
+    SharedPieces pieces(split.count(), workers);
+    threads.run(workers, [&](Index worker, Scratch& scratch) {
+      const auto next = [&]() -> GemmPiece {
+        const Index i = pieces.take(worker);
+        return i < 0 ? GemmPiece{} : piece_of<T>(s, split, i, P::rows, side);
+      };
+      const auto next_panels = [&] { return next().panels; };
+      if (in_place) return gemm_rows_in_place(x, ldx, w, to, s, next_panels);
       if constexpr (P::has_few) {
-        switch (count) {
+        switch (s.m) {
           case 1:
-            return gemm_few<P, 1>(product, x, ldx, to, s, row, piece.panels, scratch);
+            return gemm_few<1>(product, x, ldx, to, s, scratch, next_panels);
           case 2:
-            return gemm_few<P, 2>(product, x, ldx, to, s, row, piece.panels, scratch);
+            return gemm_few<2>(product, x, ldx, to, s, scratch, next_panels);
           case 3:
-            return gemm_few<P, 3>(product, x, ldx, to, s, row, piece.panels, scratch);
+            return gemm_few<3>(product, x, ldx, to, s, scratch, next_panels);
           case 4:
-            return gemm_few<P, 4>(product, x, ldx, to, s, row, piece.panels, scratch);
+            return gemm_few<4>(product, x, ldx, to, s, scratch, next_panels);
         }
       }
-      gemm_piece(product, x, ldx, to, s, piece.rows, piece.panels, scratch);
+      gemm_many(product, x, ldx, to, s, scratch, next);
     });
   });
 }

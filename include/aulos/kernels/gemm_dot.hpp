@@ -17,6 +17,7 @@ namespace aulos::inline AULOS_ISA::kernels::detail {
 // everywhere, within one the pairs in order. int8: the sum is exact, modulo 2^32; the tile holds the integers' bits.
 struct Bf16Dot {
   using Sum = simd::Batch<float>;
+  static constexpr bool exact = false;
   static constexpr Index chunk = gemm_k_chunk / 2;  // in words
 
   static Sum zero() noexcept { return {0.0f}; }
@@ -26,6 +27,7 @@ struct Bf16Dot {
 };
 struct Int8Dot {
   using Sum = simd::Words;
+  static constexpr bool exact = true;  // in any order, from any first value
   static constexpr Index chunk = gemm_k_chunk;
 
   static Sum zero() noexcept { return Sum(0u); }
@@ -34,9 +36,25 @@ struct Int8Dot {
   static Sum dot(Sum acc, simd::Words a, simd::Words b) noexcept { return simd::dot_int8(acc, a, b); }
 };
 
-// As multiply_tile (`bias` for bf16 only). A and B are words, whose bits
-// floats hold: A packed [depth][gemm_rows], or rows `row_stride` apart; B panels [depth][gemm_cols], `panel_stride`
-// apart.
+// out = integer sums without their offsets, times both steps, plus the bias.
+template <int rows, int columns>
+[[gnu::always_inline]] inline void store_numbers(
+    const simd::Words (&sums)[static_cast<std::size_t>(rows)][static_cast<std::size_t>(columns)],
+    const TileOut<float>& out, Index ld) noexcept {
+  constexpr int width = static_cast<int>(simd::lanes<float>);
+  AULOS_UNROLL for (int j = 0; j < columns; ++j) {
+    const simd::Batch<float> step = simd::load(out.steps.columns + j * width);
+    const simd::Batch<float> bias = out.bias ? simd::load(out.bias + j * width) : simd::Batch<float>(-0.0f);
+    AULOS_UNROLL for (int i = 0; i < rows; ++i) {
+      const simd::Batch<float> factor = simd::Batch<float>(out.steps.rows[i]) * step;
+      simd::store(out.data + i * ld + j * width, simd::fma(simd::signed_to_float(sums[i][j]), factor, bias));
+    }
+  }
+}
+
+// As multiply_tile (`bias` of integer sums only with `steps`, and those only of one chunk). A and B are words, whose
+// bits floats hold: A packed [depth][gemm_rows], or rows `row_stride` apart; B panels [depth][gemm_cols],
+// `panel_stride` apart.
 template <class Dot, int rows, int panels, bool packed>
 [[gnu::noinline]] void multiply_words(Index depth, const float* a, Index row_stride, const float* b, Index panel_stride,
                                       TileOut<float> out, Ahead ahead = {}) noexcept {
@@ -46,14 +64,19 @@ template <class Dot, int rows, int panels, bool packed>
   if constexpr (packed) row_stride = 1;
   const Index ld = out.ld == 0 ? panels * cols : out.ld;
   if (!ahead.data) ahead.data = reinterpret_cast<const std::byte*>(b);
+  if constexpr (packed) out.prefetch(rows, panels * cols, ld);
   Index begin = 0;
   do {
     Sum acc[static_cast<std::size_t>(rows)][static_cast<std::size_t>(2 * panels)];
-    AULOS_UNROLL for (int i = 0; i < rows; ++i) {
-      AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) acc[i][j] = Dot::zero();
+    AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) {
+      Sum first = Dot::zero();
+      if constexpr (Dot::exact) {
+        if (out.steps.rows) first = first - Dot::load(reinterpret_cast<const float*>(out.steps.offsets) + j * width);
+      }
+      AULOS_UNROLL for (int i = 0; i < rows; ++i) acc[i][j] = first;
     }
     const Index chunk = depth - begin < Dot::chunk ? depth - begin : Dot::chunk;
-    for (Index p = 0; p < chunk; ++p, a += stride, b += cols) {
+    AULOS_UNROLL_4 for (Index p = 0; p < chunk; ++p, a += stride, b += cols) {
       if constexpr (packed) __builtin_prefetch(ahead.data, 0, 2);
       if constexpr (packed) ahead.data += ahead.step;
       AULOS_UNROLL for (int q = 0; q < panels; ++q) {
@@ -73,7 +96,9 @@ template <class Dot, int rows, int panels, bool packed>
         }
       }
     }
-    if constexpr (std::is_same_v<Sum, simd::Batch<float>>) {
+    if constexpr (Dot::exact) {
+      if (out.steps.rows) return store_numbers<rows, 2 * panels>(acc, out, ld);
+    } else {
       if (out.bias && begin + chunk == depth) {
         AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) {
           const Sum bias = Dot::load(out.bias + j * width);

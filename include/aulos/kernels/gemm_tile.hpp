@@ -48,17 +48,34 @@ template <class T, Numeric storage>
 using PanelElement = std::conditional_t<storage == Numeric::exact, T,
                                         std::conditional_t<storage == Numeric::bf16, std::uint16_t, std::int8_t>>;
 
+// What makes numbers of integer sums: (sum - offset) * (row * column), an offset and a step for each column, a step for
+// each row.
+struct TileSteps {
+  const float *rows = nullptr, *columns = nullptr;
+  const std::uint32_t* offsets = nullptr;
+};
+
 // Where a tile goes: rows `ld` elements apart (0: as wide as the tile), added to what is there with `add`, `bias` (a
-// number for each column) added last.
+// number for each column) added last. Integer sums become numbers if `steps` has rows (only without `add`).
 template <class T>
 struct TileOut {
   T* data;
   Index ld = 0;
   const T* bias = nullptr;
   bool add = false;
+  TileSteps steps = {};
 
   TileOut(T* to, Index stride = 0, const T* with_bias = nullptr, bool adds = false) noexcept
       : data(to), ld(stride), bias(with_bias), add(adds) {}
+
+  // Asks for the lines of `rows` rows `stride` apart, to be written when the sums are ready: by then they have come.
+  [[gnu::always_inline]] void prefetch(int rows, int columns, Index stride) const noexcept {
+    AULOS_UNROLL for (int i = 0; i < rows; ++i) {
+      AULOS_UNROLL for (int j = 0; j < columns; j += static_cast<int>(64 / sizeof(T))) {
+        __builtin_prefetch(data + i * stride + j, 1);
+      }
+    }
+  }
 };
 
 // The order of the two products of a bf16 pair: k as always, or as vdpbf16ps takes them.
@@ -98,6 +115,7 @@ template <class T, Numeric storage, int rows, int panels, bool packed, PairOrder
   if constexpr (packed) row_stride = 1;
   const Index ld = out.ld == 0 ? panels * cols : out.ld;
   if (!ahead.data) ahead.data = reinterpret_cast<const std::byte*>(b);
+  if constexpr (packed) out.prefetch(rows, panels * cols, ld);
   Index begin = 0;
   do {
     Batch acc[static_cast<std::size_t>(rows)][static_cast<std::size_t>(2 * panels)];
@@ -106,7 +124,7 @@ template <class T, Numeric storage, int rows, int panels, bool packed, PairOrder
     }
     const Index chunk = k - begin < gemm_k_chunk ? k - begin : gemm_k_chunk;
     if constexpr (storage == Numeric::exact) {
-      for (Index p = 0; p < chunk; ++p, a += k_stride, b += cols) {
+      AULOS_UNROLL_4 for (Index p = 0; p < chunk; ++p, a += k_stride, b += cols) {
         if constexpr (packed) __builtin_prefetch(ahead.data, 0, 2);
         if constexpr (packed) ahead.data += ahead.step;
         AULOS_UNROLL for (int q = 0; q < panels; ++q) {

@@ -9,66 +9,62 @@
 
 namespace aulos::inline AULOS_ISA::kernels::detail {
 
-// tile [rows, gemm_cols] = x [rows, k] times the transpose of W [lanes, k], lanes <= gemm_cols. The lanes are rows of
-// W, transposed in registers; memory-bound on W.
+// out [rows, lanes], rows gemm_cols apart, = x [rows, k] times the transpose of W [lanes, k], lanes <= a batch. The
+// lanes are rows of W, transposed in registers; memory-bound on W. Not more of them: their lines fit the few sets of
+// the first-level cache that rows 2 KiB (modulo 4) apart share.
 template <class T, int rows>
 [[gnu::noinline]] void multiply_rows(Index k, const T* x, Index ldx, const T* w, Index ldw, Index lanes,
-                                     T* tile) noexcept {
+                                     T* out) noexcept {
   using Batch = simd::Batch<T>;
   constexpr Index width = simd::lanes<T>;
-  RowBlocks<gemm_cols<T>, T> blocks(ldw);
-  Batch sum[static_cast<std::size_t>(rows)][2];
-  AULOS_UNROLL for (int i = 0; i < rows; ++i) sum[i][0] = sum[i][1] = Batch(T(0));
+  RowBlocks<width, T> blocks(ldw);
+  Batch sum[static_cast<std::size_t>(rows)];
+  AULOS_UNROLL for (int i = 0; i < rows; ++i) sum[i] = Batch(T(0));
   Index begin = 0;
   do {
-    Batch acc[static_cast<std::size_t>(rows)][2];
-    AULOS_UNROLL for (int i = 0; i < rows; ++i) acc[i][0] = acc[i][1] = Batch(T(0));
+    Batch acc[static_cast<std::size_t>(rows)];
+    AULOS_UNROLL for (int i = 0; i < rows; ++i) acc[i] = Batch(T(0));
     const Index end = begin + (std::min)(gemm_k_chunk, k - begin);
     for (Index block = begin; block < end; block += blocks.depth) {
       const Index block_end = (std::min)(block + blocks.depth, end);
       const auto weight = blocks.block(w + block, lanes, block_end - block);
       for (Index p = block; p < block_end; p += width) {
+        const T* from = weight.data + (p - block);
         const Index count = (std::min)(width, block_end - p);
-        AULOS_UNROLL for (int half = 0; half < 2; ++half) {
-          const T* from = weight.data + half * width * weight.ld + (p - block);
-          const Index used = std::clamp<Index>(lanes - half * width, 0, width);
-          Batch column[static_cast<std::size_t>(width)];
-          if (used == width && count == width) {
-            simd::load_transposed(from, weight.ld, width, width, column);
-            AULOS_UNROLL for (Index e = 0; e < width; ++e) {
-              AULOS_UNROLL for (int i = 0; i < rows; ++i) {
-                acc[i][half] = simd::fma(Batch(x[i * ldx + p + e]), column[e], acc[i][half]);
-              }
-            }
-          } else {
-            simd::load_transposed_part(from, weight.ld, used, count, column);
-            for (Index e = 0; e < count; ++e) {
-              AULOS_UNROLL for (int i = 0; i < rows; ++i) {
-                acc[i][half] = simd::fma(Batch(x[i * ldx + p + e]), column[e], acc[i][half]);
-              }
-            }
+        Batch column[static_cast<std::size_t>(width)];
+        if (lanes == width && count == width) {
+          simd::load_transposed(from, weight.ld, width, width, column);
+          AULOS_UNROLL for (Index e = 0; e < width; ++e) {
+            AULOS_UNROLL for (int i = 0; i < rows; ++i) acc[i] =
+                simd::fma(Batch(x[i * ldx + p + e]), column[e], acc[i]);
+          }
+        } else {
+          simd::load_transposed_part(from, weight.ld, lanes, count, column);
+          for (Index e = 0; e < count; ++e) {
+            AULOS_UNROLL for (int i = 0; i < rows; ++i) acc[i] =
+                simd::fma(Batch(x[i * ldx + p + e]), column[e], acc[i]);
           }
         }
       }
     }
-    AULOS_UNROLL for (int i = 0; i < rows; ++i) {
-      AULOS_UNROLL for (int j = 0; j < 2; ++j) sum[i][j] = begin == 0 ? acc[i][j] : sum[i][j] + acc[i][j];
-    }
+    AULOS_UNROLL for (int i = 0; i < rows; ++i) sum[i] = begin == 0 ? acc[i] : sum[i] + acc[i];
     begin = end;
   } while (begin < k);
-  AULOS_UNROLL for (int i = 0; i < rows; ++i) {
-    AULOS_UNROLL for (int j = 0; j < 2; ++j) simd::store(tile + (2 * i + j) * width, sum[i][j]);
-  }
+  AULOS_UNROLL for (int i = 0; i < rows; ++i) simd::store(out + i * gemm_cols<T>, sum[i]);
 }
 
-// The same for a row count known at run time, 1 <= rows <= gemm_few_rows.
+// tile [rows, gemm_cols] = x [rows, k] times the transpose of W [lanes, k], 1 <= rows <= gemm_few_rows, lanes <=
+// gemm_cols.
 template <class T, int most = static_cast<int>(gemm_few_rows)>
 void multiply_few_rows(Index rows, Index k, const T* x, Index ldx, const T* w, Index ldw, Index lanes,
                        T* tile) noexcept {
   if constexpr (most > 1) {
     if (rows < most) return multiply_few_rows<T, most - 1>(rows, k, x, ldx, w, ldw, lanes, tile);
   }
-  multiply_rows<T, most>(k, x, ldx, w, ldw, lanes, tile);
+  constexpr Index width = simd::lanes<T>;
+  for (Index j = 0; j < lanes; j += width) {
+    multiply_rows<T, most>(k, x, ldx, w + j * ldw, ldw, (std::min)(width, lanes - j), tile + j);
+  }
 }
 
 }  // namespace aulos::inline AULOS_ISA::kernels::detail

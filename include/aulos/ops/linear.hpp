@@ -43,6 +43,10 @@ void check_linear(const Op& op, const AnyTensor<T>& x, const Weight<T>& w, const
   });
 }
 
+inline kernels::Update update_of(GradientSum sum) noexcept {
+  return sum == GradientSum::fresh ? kernels::Update::assign : kernels::Update::add;
+}
+
 template <Real T>
 void linear_backward(GradTape& tape, const AnyTensor<T>& x, const AnyTensor<T>& rows, const Ghost<T>& gx,
                      const Ghost<T>& gw, const Ghost<T>& gb, const AnyTensor<T>& gy) {
@@ -53,21 +57,30 @@ void linear_backward(GradTape& tape, const AnyTensor<T>& x, const AnyTensor<T>& 
   const double flops = 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
   const double bytes = static_cast<double>(sizeof(T)) * static_cast<double>(m * n + m * k + n * k);
   using View = kernels::MatrixView<const T>;
+  const auto dy = [&] { return View{gy.data(), m, n, n, 1}; };
   if (gx) {
-    AnyTensor<T> dx = context.empty_any<T>(gx.dims);
-    context.run("linear_backward", {flops, bytes, kernels::matmul_scratch<T>({m, k, n})}, [&](Threads threads) {
-      kernels::matmul<T>(threads, View{gy.data(), m, n, n, 1}, View{rows.data(), n, k, k, 1}, dx.mutable_data(), k,
-                         kernels::Update::assign);
-    });
-    tape.give(gx, std::move(dx));
+    const auto run = [&](AnyTensor<T>& dx, Index stride, kernels::Update update) {
+      context.run("linear_backward", {flops, bytes, kernels::matmul_scratch<T>({m, k, n})}, [&](Threads threads) {
+        kernels::matmul<T>(threads, dy(), View{rows.data(), n, k, k, 1}, dx.mutable_data(), stride, update);
+      });
+    };
+    Index stride = 0;
+    if (gx.dims.uniform_rows(stride) && (m == 1 || stride >= k)) {
+      GradientPlace<T> dx = tape.place(gx);
+      run(dx.tensor, stride, update_of(dx.sum));
+    } else {
+      AnyTensor<T> dx = context.empty_any<T>(gx.dims);
+      run(dx, k, kernels::Update::assign);
+      tape.give(gx, std::move(dx));
+    }
   }
   if (gw) {
     Op op("linear_backward", arg("x", x));
     const RowsOf<T> in = rows_of(op, x);
-    AnyTensor<T> dw = tape.into(gw);
+    GradientPlace<T> dw = tape.place(gw);
     context.run("linear_backward", {flops, bytes, kernels::matmul_scratch<T>({n, k, m})}, [&](Threads threads) {
-      kernels::matmul<T>(threads, View{gy.data(), m, n, n, 1}.transposed(), View{in.tensor.data(), m, k, in.stride, 1},
-                         dw.mutable_data(), k, kernels::Update::add);
+      kernels::matmul<T>(threads, dy().transposed(), View{in.tensor.data(), m, k, in.stride, 1},
+                         dw.tensor.mutable_data(), k, update_of(dw.sum));
     });
   }
   if (gb) {
