@@ -1,8 +1,8 @@
 // Attention against Eigen's products and softmax, head by head, on the same numbers: both run in turn in one process,
 // with the rate of a loop of what the products are made of (FMA, in bf16 mode vdpbf16ps where it is used) and of a loop
-// that reads the keys and values. Time = median of ours; counters: GFLOP/s (of the unmasked half where causal), Eigen's
-// time divided by ours, share of the loop's rate; for one query, share of the rate of reading.
-// g++ 12 reports its own _mm512_undefined_*() as uninitialized wherever Eigen uses them.
+// that reads the keys and values. Time = median of ours; counters: GFLOP/s (of the unmasked half where causal),
+// bytes/s, Eigen's time divided by ours, share of the loop's rate; for one query, share of the rate of reading. g++ 12
+// reports its own _mm512_undefined_*() as uninitialized wherever Eigen uses them.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC diagnostic ignored "-Wuninitialized"
@@ -213,6 +213,9 @@ void attention(benchmark::State& state, const Case& c, Pass pass, int threads) {
   const double pairs = static_cast<double>(c.heads * c.nq * c.nk) * (c.kind == Kind::causal ? 0.5 : 1.0);
   const double rate = (pass == Pass::forward ? 4.0 : 10.0) * pairs * static_cast<double>(c.width) / median(times);
   state.counters["GFLOP/s"] = rate * 1e-9;
+  // q and out, k and v; backward q, out, dout and dq, k, v, dk and dv.
+  const double arrays = pass == Pass::forward ? 2 : 4;
+  state.counters["bytes/s"] = 4 * arrays * static_cast<double>(mine.q.size() + mine.k.size()) / median(times);
   state.counters["eigen/ours"] = median(ratios);
   state.counters["peak_share"] = rate / (*std::max_element(peaks.begin(), peaks.end()) * threads);
   if (c.nq == 1 && pass == Pass::forward) state.counters["read_share"] = median(reads) / median(times);

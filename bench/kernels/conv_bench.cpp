@@ -1,4 +1,5 @@
-// Convolutions of the usual shapes: forward, adjoint and weight gradient on one thread, in GFLOP/s.
+// Convolutions of the usual shapes: forward, adjoint and weight gradient on one thread, in GFLOP/s
+// and bytes (of every operand once) a second.
 #include "aulos/kernels/conv.hpp"
 
 #include <benchmark/benchmark.h>
@@ -43,7 +44,10 @@ void convolution(benchmark::State& state, const ConvShape& s, Direction directio
     }
     benchmark::ClobberMemory();
   }
-  state.counters["GFLOP/s"] = benchmark::Counter(s.flops() * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
+  using benchmark::Counter;
+  const double bytes = 4.0 * static_cast<double>(x.size() + w.size() + y.size());
+  state.counters["GFLOP/s"] = Counter(s.flops() * 1e-9, Counter::kIsIterationInvariantRate);
+  state.counters["bytes"] = Counter(bytes, Counter::kIsIterationInvariantRate, Counter::kIs1024);
 }
 
 void all_directions(const char* name, const ConvShape& s) {

@@ -125,7 +125,7 @@ Floats fill(Index count, std::uint32_t seed) {
 
 // The loop of every benchmark here: Eigen and ours in turn, their medians as counters.
 template <class Ours, class Eigens>
-void side_by_side(benchmark::State& state, double flops, Index threads, Numeric mode, const Ours& ours,
+void side_by_side(benchmark::State& state, double flops, double bytes, Index threads, Numeric mode, const Ours& ours,
                   const Eigens& eigens) {
   std::vector<double> our_times, eigen_times, peaks, ratios;
   ours();
@@ -140,6 +140,7 @@ void side_by_side(benchmark::State& state, double flops, Index threads, Numeric 
   }
   const double rate = flops / median(our_times);
   state.counters["GFLOP/s"] = rate * 1e-9;
+  state.counters["bytes/s"] = bytes / median(our_times);
   state.counters["eigen/ours"] = median(ratios);
   state.counters["peak_share"] = rate / (*std::max_element(peaks.begin(), peaks.end()) * static_cast<double>(threads));
 }
@@ -160,6 +161,8 @@ void linear(benchmark::State& state, Index m, Index k, Index n, const Kind& kind
     kernels::pack_weight(team.threads(), w.data(), k, n, k, type, panels);
     weight = {.panels = panels, .type = type};
   }
+  const double weight_bytes =
+      static_cast<double>(kind.packed ? kernels::packed_bytes<float>(n, k, kind.storage) : sizeof(float) * w.size());
   const kernels::GemmShape shape{m, n, k};
   const auto scratch = kernels::gemm_scratch(shape, weight, kind.mode);
   const kernels::BiasActivation<float> epilogue{bias.data()};
@@ -168,7 +171,8 @@ void linear(benchmark::State& state, Index m, Index k, Index n, const Kind& kind
   Eigen::Map<Matrix> ey(y_eigen.data(), m, n);
   Eigen::setNbThreads(1);
   side_by_side(
-      state, 2.0 * static_cast<double>(m * n * k), thread_count, kind.mode,
+      state, 2.0 * static_cast<double>(m * n * k), weight_bytes + 4.0 * static_cast<double>(m * (k + n)), thread_count,
+      kind.mode,
       [&] { kernels::gemm(team.threads(scratch), x.data(), k, weight, epilogue, y.data(), n, shape, kind.mode); },
       [&] {
         if (m == 1) {
@@ -178,10 +182,6 @@ void linear(benchmark::State& state, Index m, Index k, Index n, const Kind& kind
         }
         ey.rowwise() += eb;
       });
-  if (kind.packed && m == 1) {
-    state.counters["bytes/s"] = static_cast<double>(kernels::packed_bytes<float>(n, k, kind.storage)) *
-                                state.counters["GFLOP/s"] * 1e9 / (2.0 * static_cast<double>(n * k));
-  }
   const float root = std::sqrt(static_cast<float>(k));  // the deviation of a sum is a third of it
   for (std::size_t i = 0; i < y.size(); ++i) {
     const float tolerance = (kind.storage == Numeric::exact ? 5e-5f : 2e-2f) * root;
@@ -202,7 +202,7 @@ void product(benchmark::State& state, Index m, Index k, Index n, bool a_transpos
   const Eigen::Map<const Matrix> eb(b.data(), b_transposed ? n : k, b_transposed ? k : n);
   Eigen::Map<Matrix> ec(c_eigen.data(), m, n);
   side_by_side(
-      state, 2.0 * static_cast<double>(m * n * k), 1, Numeric::exact,
+      state, 2.0 * static_cast<double>(m * n * k), 4.0 * static_cast<double>(m * k + k * n + m * n), 1, Numeric::exact,
       [&] { kernels::matmul(team.threads(scratch), va, vb, c.data(), n, kernels::Update::assign); },
       [&] {
         if (a_transposed && b_transposed) {

@@ -19,6 +19,13 @@ std::vector<float> ramp(Index count) {
   return x;
 }
 
+// Counters: operations and bytes, of every operand once, by second.
+void count(benchmark::State& state, double flops, double floats) {
+  using benchmark::Counter;
+  state.counters["flops"] = Counter(flops, Counter::kIsIterationInvariantRate);
+  state.counters["bytes"] = Counter(4 * floats, Counter::kIsIterationInvariantRate, Counter::kIs1024);
+}
+
 void linear_attention(benchmark::State& state, kernels::LinearForm form, kernels::Normaliser normaliser) {
   const Index n = state.range(0), d = state.range(1), heads = n >= 4096 ? 16 : 8;
   const bool backward = state.range(2) == 1;
@@ -46,8 +53,8 @@ void linear_attention(benchmark::State& state, kernels::LinearForm form, kernels
   }
   const double within = form == kernels::LinearForm::causal ? 4.0 * 64 * static_cast<double>(d) : 0.0;
   const double flops = static_cast<double>(n * heads) * (within + 4.0 * static_cast<double>(d * d));
-  state.counters["flops"] =
-      benchmark::Counter((backward ? 2.5 : 1.0) * flops, benchmark::Counter::kIsIterationInvariantRate);
+  // q, k, v and out; backward also dout and the gradients of the first three.
+  count(state, (backward ? 2.5 : 1.0) * flops, (backward ? 8.0 : 4.0) * static_cast<double>(q.size()));
 }
 
 void delta_rule(benchmark::State& state) {
@@ -76,8 +83,7 @@ void delta_rule(benchmark::State& state) {
   }
   const double flops =
       static_cast<double>(n * heads) * (6.0 * static_cast<double>(d * d) + 2.0 * 64 * 4 * static_cast<double>(d));
-  state.counters["flops"] =
-      benchmark::Counter((backward ? 2.5 : 1.0) * flops, benchmark::Counter::kIsIterationInvariantRate);
+  count(state, (backward ? 2.5 : 1.0) * flops, (backward ? 8.0 : 4.0) * static_cast<double>(q.size()));
 }
 
 void selective_scan(benchmark::State& state) {
@@ -107,6 +113,9 @@ void selective_scan(benchmark::State& state) {
     }
     benchmark::ClobberMemory();
   }
+  // u, delta, z and out; backward also dout and the gradients of the first three.
+  count(state, (backward ? 3.0 : 1.0) * 6 * static_cast<double>(n * channels * states),
+        (backward ? 8.0 : 4.0) * static_cast<double>(u.size()));
   state.counters["exp"] =
       benchmark::Counter(static_cast<double>(n * channels * states), benchmark::Counter::kIsIterationInvariantRate);
 }

@@ -2,11 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
-#include <map>
 #include <string_view>
 
-#include "bench/peers/work.hpp"
+#include "bench/peers/text.hpp"
 
 namespace peers {
 namespace {
@@ -15,11 +13,6 @@ constexpr const char *ours_colour = "#1f6feb", *peer_colour = "#b0b7c0", *text_c
                      *line_colour = "#d0d7de";
 constexpr double width = 900, margin = 70, roof_height = 360, bar_step = 20, label_width = 290;
 
-std::string format(const char* pattern, double value) {
-  char text[64];
-  std::snprintf(text, sizeof text, pattern, value);
-  return text;
-}
 std::string number(double value) { return format("%.1f", value); }
 
 class Svg {
@@ -50,40 +43,15 @@ class Svg {
   std::string body_;
 };
 
-// Bytes that any implementation has to move: every operand and the result once.
-double least_bytes(const Work& work, const std::string& dtype) {
-  double weights = 0, rest = static_cast<double>(work.results);
-  for (const Input& input : work.inputs) {
-    (input.name.ends_with("weight") ? weights : rest) += static_cast<double>(input.count());
-  }
-  const double element = dtype == "f32" ? 4 : dtype == "bf16" ? 2 : 1;
-  return element * weights + 4 * rest;
-}
-
-void roofline(Svg& svg, const std::vector<Measurement>& measurements) {
-  struct Point {
-    double intensity, rate;
-    std::string title;
-  };
-  std::vector<Point> points;
-  std::map<std::string, double> peaks;  // by instruction
-  double memory = 0;                    // bytes a second
-  for (const Measurement& m : measurements) {
-    const auto owned = OwnedWork::parse(m.ours.work);
-    if (!owned) continue;
-    const Work& work = owned->work();
-    for (const Row& row : m.memory) {
-      if (row.peer == "copy") memory = std::max(memory, 2 * work.copied / row.median_s);
-    }
-    if (m.ours.gflops <= 0) continue;
-    peaks[m.ours.instruction] = std::max(peaks[m.ours.instruction], m.ours.peak);
-    points.push_back({work.flops / least_bytes(work, m.ours.dtype), m.ours.gflops, m.ours.work + " " + m.ours.dtype});
-  }
+void roofline(Svg& svg, const Chart& chart) {
+  const auto& peaks = chart.peaks;
+  const auto& points = chart.points;
+  const double memory = chart.memory;
   if (points.empty()) return;
   double most = 0, top = 0, least = 1e30, bottom = 1e30;
-  for (const Point& p : points) {
+  for (const Chart::Point& p : points) {
     most = std::max(most, p.intensity * 2), least = std::min(least, p.intensity / 2);
-    bottom = std::min(bottom, p.rate / 2);
+    bottom = std::min(bottom, p.gflops / 2);
   }
   for (const auto& [instruction, peak] : peaks) top = std::max(top, peak * 2);
   const auto x = [&](double intensity) {
@@ -111,35 +79,33 @@ void roofline(Svg& svg, const std::vector<Measurement>& measurements) {
     const double begin = std::max(least, bottom * 1e9 / memory), end = std::min(most, top * 0.5e9 / memory);
     if (end > begin) svg.line(x(begin), y(begin * memory / 1e9), x(end), y(end * memory / 1e9), text_colour, 1.5);
   }
-  for (const Point& p : points) svg.dot(x(p.intensity), y(p.rate), ours_colour, p.title + format(": %.0f", p.rate));
+  for (const Chart::Point& p : points)
+    svg.dot(x(p.intensity), y(p.gflops), ours_colour, p.title + format(": %.0f", p.gflops));
 }
 
-double bars(Svg& svg, const std::vector<Measurement>& measurements, double top) {
+double bars(Svg& svg, const std::vector<Chart::Bar>& bars, double top) {
   const double left = label_width, right = width - 2 * margin;
   const auto x = [&](double share) { return left + (right - left) * std::min(share, 1.0); };
+  const bool peers = std::any_of(bars.begin(), bars.end(), [](const Chart::Bar& bar) { return bar.peer_share > 0; });
   svg.text(left, top, "share of the peak:");
   svg.bar(left + 120, top - 10, 12, 12, ours_colour);
   svg.text(left + 136, top, "aulos");
-  svg.bar(left + 186, top - 10, 12, 12, peer_colour);
-  svg.text(left + 202, top, "the best peer, by name");
+  if (peers) {
+    svg.bar(left + 186, top - 10, 12, 12, peer_colour);
+    svg.text(left + 202, top, "the best peer, by name");
+  }
   double y = top + 14;
-  const auto counted = [](const Measurement& m) { return m.ours.gflops > 0; };
-  const double end =
-      y + bar_step * static_cast<double>(std::count_if(measurements.begin(), measurements.end(), counted));
+  const double end = y + bar_step * static_cast<double>(bars.size());
   for (const double share : {0.0, 0.25, 0.5, 0.75, 1.0}) {
     svg.line(x(share), y, x(share), end, line_colour);
     svg.text(x(share), end + 14, format("%.0f %%", 100 * share), "middle");
   }
-  for (const Measurement& m : measurements) {
-    if (!counted(m)) continue;
-    svg.text(left - 8, y + 12, m.ours.work + " " + m.ours.dtype, "end");
-    svg.bar(left, y, x(m.ours.peak_share) - left, 8, ours_colour);
-    if (!m.peers.empty()) {
-      const Row& best = m.peers.front();
-      // Of the times of the same rounds: their ratio is steadier than two medians.
-      const double share = best.ratio > 0 ? m.ours.peak_share / best.ratio : best.peak_share;
-      svg.bar(left, y + 8, x(share) - left, 8, peer_colour);
-      svg.text(x(std::max(share, m.ours.peak_share)) + 5, y + 12, best.peer);
+  for (const Chart::Bar& bar : bars) {
+    svg.text(left - 8, y + 12, bar.label, "end");
+    svg.bar(left, y, x(bar.share) - left, peers ? 8 : 14, ours_colour);
+    if (bar.peer_share > 0) {
+      svg.bar(left, y + 8, x(bar.peer_share) - left, 8, peer_colour);
+      svg.text(x(std::max(bar.share, bar.peer_share)) + 5, y + 12, bar.peer);
     }
     y += bar_step;
   }
@@ -148,13 +114,10 @@ double bars(Svg& svg, const std::vector<Measurement>& measurements, double top) 
 
 }  // namespace
 
-std::string chart(const std::vector<Measurement>& measurements) {
-  std::vector<Measurement> alone;
-  std::copy_if(measurements.begin(), measurements.end(), std::back_inserter(alone),
-               [](const Measurement& m) { return m.ours.threads == 1; });
+std::string draw(const Chart& chart) {
   Svg svg;
-  roofline(svg, alone);
-  return svg.take(bars(svg, alone, roof_height + 24));
+  roofline(svg, chart);
+  return svg.take(bars(svg, chart.bars, chart.points.empty() ? 24 : roof_height + 24));
 }
 
 }  // namespace peers

@@ -1,15 +1,31 @@
-// Charts of measurements as SVG.
+// A chart: the roofline with a point for each measurement, and bars of the shares of the peak.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
-#include "bench/peers/measurements.hpp"
-
 namespace peers {
 
-// Bars: the share of the peak that ours and the best peer reach, for each work with operations, at one thread.
-// Above them a roofline: the same works by operations per byte that must be moved, under the peaks and the memory rate.
-std::string chart(const std::vector<Measurement>& measurements);
+struct Chart {
+  struct Point {
+    double intensity, gflops;  // operations by byte that must be moved; 10^9 a second
+    std::string title;
+  };
+  struct Bar {
+    std::string label;
+    double share;           // of the peak
+    double peer_share = 0;  // of the best peer, if there is one
+    std::string peer = "";
+  };
+
+  std::map<std::string, double> peaks{};  // GFLOP/s, by instruction
+  double memory = 0;                      // bytes a second; 0: not known
+  std::vector<Point> points{};
+  std::vector<Bar> bars{};
+};
+
+// SVG.
+std::string draw(const Chart& chart);
 
 }  // namespace peers

@@ -10,141 +10,29 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <limits>
+#include <optional>
 #include <regex>
 #include <set>
-#include <sstream>
 #include <thread>
 
+#include "aulos/core/threads.hpp"
 #include "aulos/io/json_writer.hpp"
+#include "bench/peers/options.hpp"
 #include "bench/peers/peak.hpp"
 #include "bench/peers/plugin.hpp"
+#include "bench/peers/processor.hpp"
 #include "bench/peers/work.hpp"
 
 namespace peers {
 namespace {
 
-// What can be measured beside ours, and where it comes from; `./dev bench peers --install` brings all of them.
-struct KnownPeer {
-  const char *name, *source;
-};
-constexpr KnownPeer known_peers[] = {{"eigen", "libeigen3-dev"},
-                                     {"onednn", "libdnnl-dev"},
-                                     {"torch", "libtorch-dev"},
-                                     {"libxsmm", "libxsmm-dev"},
-                                     {"openblas", "libopenblas-dev"},
-                                     {"blis", "libblis-dev"},
-                                     {"onnxruntime", "npm onnxruntime-node"},
-                                     {"ggml", "npm @node-llama-cpp/linux-x64"}};
 constexpr std::string_view ours = "aulos";
 
-// Wall time, or that of the calling thread alone, which leaves out what others of a busy machine take. The latter is
-// for one thread: then all peers work on the caller.
-enum class Clock { wall, thread };
-
-struct Options {
-  std::string json;  // empty: standard output
-  std::vector<std::string> require;
-  std::vector<int> threads;
-  std::filesystem::path plugins;
-  Clock clock = Clock::wall;
-  double seconds = 1;  // of rounds of one work in one dtype, unless min_rounds take longer
-  std::string regex = ".";
-};
-
-constexpr int min_rounds = 5, max_rounds = 200;
-
-class UsageError : public std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-std::vector<std::string> split(const std::string& list) {
-  std::vector<std::string> parts;
-  std::istringstream in(list);
-  for (std::string part; std::getline(in, part, ',');) {
-    if (!part.empty()) parts.push_back(part);
-  }
-  return parts;
-}
-
-double number(const std::string& option, const std::string& text) {
-  char* end = nullptr;
-  const double value = std::strtod(text.c_str(), &end);
-  if (text.empty() || *end != '\0' || !(value > 0)) {
-    throw UsageError(option + " takes a number above 0, not \"" + text + '"');
-  }
-  return value;
-}
-
-Options parse(int argc, char** argv) {
-  Options options;
-  options.plugins = std::filesystem::read_symlink("/proc/self/exe").parent_path();
-  bool have_regex = false;
-  for (int i = 1; i < argc; ++i) {
-    const std::string option = argv[i];
-    const auto value = [&]() -> std::string {
-      if (i + 1 >= argc) throw UsageError(option + " needs a value");
-      return argv[++i];
-    };
-    if (option == "--json") {
-      options.json = value();
-    } else if (option == "--require") {
-      options.require = split(value());
-      for (const std::string& name : options.require) {
-        const auto same = [&](const KnownPeer& peer) { return peer.name == name; };
-        if (std::none_of(std::begin(known_peers), std::end(known_peers), same)) {
-          throw UsageError("--require: no peer is called \"" + name + '"');
-        }
-      }
-    } else if (option == "--threads") {
-      for (const std::string& text : split(value())) options.threads.push_back(static_cast<int>(number(option, text)));
-    } else if (option == "--seconds") {
-      options.seconds = number(option, value());
-    } else if (option == "--clock") {
-      const std::string clock = value();
-      if (clock != "wall" && clock != "thread") throw UsageError("--clock takes wall or thread, not \"" + clock + '"');
-      options.clock = clock == "wall" ? Clock::wall : Clock::thread;
-    } else if (option == "--plugins") {
-      options.plugins = value();
-    } else if (option.starts_with("-") || have_regex) {
-      throw UsageError("unexpected argument " + option);
-    } else {
-      options.regex = option;
-      have_regex = true;
-    }
-  }
-  if (options.threads.empty()) {
-    options.threads = {1};
-    if (std::thread::hardware_concurrency() > 1) options.threads.push_back(2);
-  }
-  if (options.clock == Clock::thread && *std::max_element(options.threads.begin(), options.threads.end()) > 1) {
-    throw UsageError("--clock thread is for --threads 1");
-  }
-  return options;
-}
-
-// "AMD EPYC 9B14 (family 25 model 17)"; its architecture where the system doesn't tell.
-std::string processor_name() {
-  std::ifstream info("/proc/cpuinfo");
-  std::string name, family, model;
-  for (std::string line; std::getline(info, line) && !line.empty();) {
-    const auto field = [&](const char* key) {
-      const std::size_t colon = line.find(": ");
-      const bool same = colon != line.npos && line.substr(0, line.find_last_not_of(" \t", colon - 1) + 1) == key;
-      return same ? line.substr(colon + 2) : std::string();
-    };
-    if (const std::string text = field("model name"); !text.empty()) name = text;
-    if (const std::string text = field("cpu family"); !text.empty()) family = text;
-    if (const std::string text = field("model"); !text.empty()) model = text;
-  }
-#if defined(__aarch64__)
-  if (name.empty()) name = "aarch64";
-#else
-  if (name.empty()) name = "unknown";
-#endif
-  return family.empty() ? name : name + " (family " + family + " model " + model + ")";
-}
+// Rounds of one work; fewest_rounds where the run would otherwise take longer than it may.
+constexpr int min_rounds = 5, max_rounds = 200, fewest_rounds = 2;
+// Calls of ours that are timed one by one, where that is asked for.
+constexpr std::size_t min_calls = 20, max_calls = 400;
 
 // The peers of all plugins in a folder, ours first. Plugins see each other's libraries as little as possible.
 std::vector<Peer> load_peers(const std::filesystem::path& folder) {
@@ -250,6 +138,16 @@ struct Contender {
   double best() const { return quantile(measured(), 0); }
 };
 
+// What each call of ours takes, and beside it a loop of the peak's instruction that takes as long: in calls in turn.
+struct Calls {
+  std::vector<double> ours, loop;
+
+  static double p50(const std::vector<double>& times) { return quantile(times, 0.5); }
+  static double p99(const std::vector<double>& times) { return quantile(times, 0.99); }
+  // Whether the machine was steady enough to judge ours by.
+  bool steady() const { return p99(loop) <= 1.1 * p50(loop); }
+};
+
 // Median over the rounds of both of the ratio of their times.
 double ratio(const Contender& peer, const Contender& us) {
   std::vector<double> ratios;
@@ -262,11 +160,24 @@ double ratio(const Contender& peer, const Contender& us) {
 
 class Session {
  public:
-  Session(Options options, std::vector<Peer> peers, std::FILE* out)
-      : options_(std::move(options)), peers_(std::move(peers)), out_(out), processor_(processor_name()) {}
+  // `measurements` are to come.
+  Session(Options options, std::vector<Peer> peers, std::FILE* out, long measurements)
+      : options_(std::move(options)),
+        peers_(std::move(peers)),
+        out_(out),
+        processor_(processor_name()),
+        left_(measurements) {}
 
   // Whether our results agree with the others'.
   bool agreed() const { return agreed_; }
+
+  // Says how long it all took; whether that is no longer than it may.
+  bool in_time() const {
+    const double minutes = elapsed() / 60;
+    std::fprintf(stderr, "%ld measurements, %ld rounds in %.1f minutes (of %g)\n", measured_, rounds_, minutes,
+                 options_.minutes);
+    return minutes <= options_.minutes;
+  }
 
   void measure(OwnedWork& owned, const std::regex& wanted) {
     std::vector<float> reference;
@@ -274,9 +185,13 @@ class Session {
       for (const int threads : options_.threads) {
         const std::string full = owned.work().name + "/" + name_of(dtype) + "/" + std::to_string(threads);
         if (!std::regex_search(full, wanted)) continue;
+        // The time that is left, shared by what is left.
+        const double end = elapsed() + (60 * options_.minutes - elapsed()) / static_cast<double>(std::max(left_, 1L));
         owned.make_inputs();
         if (reference.empty()) reference = reference_of(owned.with(Dtype::f32, 1));
-        measure(owned.with(dtype, threads), reference);
+        measure(owned.with(dtype, threads), reference, end);
+        ++measured_;
+        --left_;
       }
     }
   }
@@ -303,7 +218,9 @@ class Session {
     return result;
   }
 
-  void measure(const Work& work, const std::vector<float>& reference) {
+  double elapsed() const { return seconds(Clock::wall) - begin_; }
+
+  void measure(const Work& work, const std::vector<float>& reference, double end) {
     std::vector<Contender> contenders;
     std::vector<float> result(reference.size());
     for (const Peer& peer : peers_) {
@@ -322,17 +239,22 @@ class Session {
       contenders.push_back(std::move(contender));
     }
     if (contenders.empty()) return;
-    const double peak = run_rounds(work, contenders);
-    report(work, contenders, peak);
+    const double peak = run_rounds(work, contenders, end);
+    std::optional<Calls> calls;
+    if (work.each_call && contenders.front().peer->name == ours) calls = time_calls(work, contenders.front());
+    report(work, contenders, peak, calls);
   }
 
   // Fills the times; gives the best peak.
-  double run_rounds(const Work& work, std::vector<Contender>& contenders) const {
+  double run_rounds(const Work& work, std::vector<Contender>& contenders, double end) {
     double fastest = std::numeric_limits<double>::infinity(), peak = 0;
     for (const Contender& c : contenders) fastest = std::min(fastest, is_memory(*c.peer) ? fastest : c.estimate);
-    const double begin = seconds(Clock::wall);
-    for (int round = 0; round < max_rounds && (round < min_rounds || seconds(Clock::wall) - begin < options_.seconds);
-         ++round) {
+    const double begin = elapsed();
+    const auto enough = [&](int rounds) {
+      if (rounds >= min_rounds && elapsed() - begin >= options_.seconds) return true;
+      return rounds >= max_rounds || (rounds >= fewest_rounds && elapsed() >= end);
+    };
+    for (int round = 0; !enough(round); ++round, ++rounds_) {
       peak = std::max(peak, peak_rate(work.dtype, work.threads));
       for (std::size_t i = 0; i < contenders.size(); ++i) {
         Contender& c = contenders[(i + static_cast<std::size_t>(round)) % contenders.size()];
@@ -352,7 +274,32 @@ class Session {
     return peak;
   }
 
-  void report(const Work& work, const std::vector<Contender>& contenders, double peak) {
+  Calls time_calls(const Work& work, Contender& us) const {
+    aulos::ThreadTeam team(work.threads);
+    const auto loop = [&](long steps) {
+      const double before = seconds(options_.clock);
+      team.threads().run(work.threads, [&](aulos::Index, aulos::Scratch&) { run_peak(work.dtype, steps); });
+      return seconds(options_.clock) - before;
+    };
+    constexpr long some = 100'000;
+    double some_seconds = std::numeric_limits<double>::infinity();
+    for (int i = 0; i < 10; ++i) some_seconds = std::min(some_seconds, loop(some));
+    const long steps = std::max(1L, static_cast<long>(us.best() / some_seconds * some));
+    Calls calls;
+    const double begin = elapsed(), longest = 4 * options_.seconds;
+    while (calls.ours.size() < max_calls && (calls.ours.size() < min_calls || elapsed() - begin < longest)) {
+      // The workers of the other have gone to sleep by then.
+      if (work.threads > 1) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      calls.loop.push_back(loop(steps));
+      if (work.threads > 1) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      us.job->before();
+      calls.ours.push_back(seconds_of(*us.job, 1, options_.clock));
+    }
+    return calls;
+  }
+
+  void report(const Work& work, const std::vector<Contender>& contenders, double peak,
+              const std::optional<Calls>& calls) {
     const Contender* us = nullptr;
     const Contender* best = nullptr;
     for (const Contender& c : contenders) {
@@ -386,11 +333,19 @@ class Session {
       } else {
         line.key("err").value(round(c.err));
       }
+      if (&c == us && calls) {
+        line.key("calls").value(calls->ours.size());
+        line.key("call_p50_s").value(round(Calls::p50(calls->ours)));
+        line.key("call_p99_s").value(round(Calls::p99(calls->ours)));
+        line.key("loop_p50_s").value(round(Calls::p50(calls->loop)));
+        line.key("loop_p99_s").value(round(Calls::p99(calls->loop)));
+      }
       line.end_object();
       std::fprintf(out_, "%s\n", line.text().c_str());
     }
     std::fflush(out_);
     print(work, contenders, us, best, peak);
+    if (calls) print(*calls);
   }
 
   void print(const Work& work, const std::vector<Contender>& contenders, const Contender* us, const Contender* best,
@@ -417,6 +372,18 @@ class Session {
     }
   }
 
+  static void print(const Calls& calls) {
+    const auto times = [](const char* whose, const std::vector<double>& of) {
+      const double p50 = Calls::p50(of), p99 = Calls::p99(of);
+      std::fprintf(stderr, " %s p50 %.3f ms, p99 %.3f ms (%.2f)", whose, p50 * 1e3, p99 * 1e3, p99 / p50);
+    };
+    std::fprintf(stderr, "  each of %zu calls:", calls.ours.size());
+    times("ours", calls.ours);
+    std::fprintf(stderr, ";");
+    times("a loop", calls.loop);
+    std::fprintf(stderr, "%s\n", calls.steady() ? "" : ": too restless to judge");
+  }
+
   // Four digits tell all there is.
   static double round(double value) {
     char text[32];
@@ -429,19 +396,24 @@ class Session {
   std::FILE* out_;
   std::string processor_;
   bool agreed_ = true;
+  long left_, measured_ = 0, rounds_ = 0;
+  double begin_ = seconds(Clock::wall);
 };
 
-// The works that the expression finds in the default set, by "work/dtype/threads"; else the work of that very name.
-std::vector<OwnedWork> wanted_works(const Options& options, std::regex& wanted) {
-  const auto matches = [&](const OwnedWork& work) {
-    for (const Dtype dtype : work.dtypes()) {
-      for (const int threads : options.threads) {
-        const std::string full = work.work().name + "/" + name_of(dtype) + "/" + std::to_string(threads);
-        if (std::regex_search(full, wanted)) return true;
-      }
+// How many of a work's (dtype, threads) the expression finds, by "work/dtype/threads".
+long matches(const OwnedWork& work, const Options& options, const std::regex& wanted) {
+  long found = 0;
+  for (const Dtype dtype : work.dtypes()) {
+    for (const int threads : options.threads) {
+      const std::string full = work.work().name + "/" + name_of(dtype) + "/" + std::to_string(threads);
+      if (std::regex_search(full, wanted)) ++found;
     }
-    return false;
-  };
+  }
+  return found;
+}
+
+// The works that the expression finds in the default set; else the work of that very name.
+std::vector<OwnedWork> wanted_works(const Options& options, std::regex& wanted) {
   std::vector<OwnedWork> works;
   if (auto named = OwnedWork::parse(options.regex)) {
     wanted = std::regex("^" + options.regex + "/");
@@ -450,7 +422,7 @@ std::vector<OwnedWork> wanted_works(const Options& options, std::regex& wanted) 
   }
   for (const std::string& name : default_works()) {
     auto work = OwnedWork::parse(name);
-    if (work && matches(*work)) works.push_back(std::move(*work));
+    if (work && matches(*work, options, wanted) > 0) works.push_back(std::move(*work));
   }
   return works;
 }
@@ -480,13 +452,16 @@ int run(int argc, char** argv) {
 
   std::FILE* out = options.json.empty() ? stdout : std::fopen(options.json.c_str(), "w");
   if (!out) throw UsageError("cannot write " + options.json);
-  Session session(options, std::move(peers), out);
+  long measurements = 0;
+  for (const OwnedWork& work : works) measurements += matches(work, options, wanted);
+  Session session(options, std::move(peers), out, measurements);
   for (OwnedWork& work : works) {
     session.measure(work, wanted);
     work.drop_inputs();
   }
   if (out != stdout) std::fclose(out);
-  return session.agreed() ? 0 : 1;
+  const bool in_time = session.in_time();
+  return !session.agreed() ? 1 : in_time ? 0 : 4;
 }
 
 }  // namespace
@@ -496,11 +471,7 @@ int main(int argc, char** argv) {
   try {
     return peers::run(argc, argv);
   } catch (const peers::UsageError& error) {
-    std::fprintf(stderr,
-                 "peers: %s\nusage: peers [--json FILE] [--require NAMES] [--threads LIST] [--seconds S] "
-                 "[--clock wall|thread] "
-                 "[--plugins FOLDER] [REGEX]\n",
-                 error.what());
+    std::fprintf(stderr, "peers: %s\n%s", error.what(), peers::usage);
     return 2;
   } catch (const std::regex_error& error) {
     std::fprintf(stderr, "peers: not a regular expression: %s\n", error.what());

@@ -1,7 +1,7 @@
 #include "bench/peers/measurements.hpp"
 
 #include <algorithm>
-#include <fstream>
+#include <sstream>
 #include <stdexcept>
 
 #include "aulos/io/json.hpp"
@@ -26,6 +26,11 @@ Row row_of(const aulos::io::json::Value& line) {
   row.peak_share = line.get<double>("peak_share");
   row.ratio = line.get_or<double>("ratio", 0);
   row.err = line.get_or<double>("err", 0);
+  row.calls = static_cast<int>(line.get_or<aulos::Index>("calls", 0));
+  row.call_p50_s = line.get_or<double>("call_p50_s", 0);
+  row.call_p99_s = line.get_or<double>("call_p99_s", 0);
+  row.loop_p50_s = line.get_or<double>("loop_p50_s", 0);
+  row.loop_p99_s = line.get_or<double>("loop_p99_s", 0);
   return row;
 }
 
@@ -35,28 +40,27 @@ bool same_work(const Row& a, const Row& b) {
 
 }  // namespace
 
-std::vector<Measurement> read_measurements(const std::vector<std::string>& files) {
-  std::vector<Row> rows;
-  for (const std::string& file : files) {
-    std::ifstream in(file);
-    if (!in) throw std::runtime_error("cannot read " + file);
-    int number = 0;
-    for (std::string line; std::getline(in, line);) {
-      ++number;
-      try {
-        const Row row = row_of(aulos::io::json::parse(line));
-        const auto same = [&](const Row& old) { return same_work(old, row) && old.peer == row.peer; };
-        const auto old = std::find_if(rows.begin(), rows.end(), same);
-        if (old == rows.end()) {
-          rows.push_back(row);
-        } else {
-          *old = row;
-        }
-      } catch (const std::exception& error) {
-        throw std::runtime_error(file + ":" + std::to_string(number) + ": " + error.what());
+void add_rows(std::vector<Row>& rows, const std::string& file, const std::string& text) {
+  std::istringstream in(text);
+  int number = 0;
+  for (std::string line; std::getline(in, line);) {
+    ++number;
+    try {
+      const Row row = row_of(aulos::io::json::parse(line));
+      const auto same = [&](const Row& old) { return same_work(old, row) && old.peer == row.peer; };
+      const auto old = std::find_if(rows.begin(), rows.end(), same);
+      if (old == rows.end()) {
+        rows.push_back(row);
+      } else {
+        *old = row;
       }
+    } catch (const std::exception& error) {
+      throw std::runtime_error(file + ":" + std::to_string(number) + ": " + error.what());
     }
   }
+}
+
+std::vector<Measurement> by_work(const std::vector<Row>& rows) {
   std::vector<Measurement> found;
   for (const Row& ours : rows) {
     if (ours.peer != "aulos") continue;

@@ -12,6 +12,8 @@ struct Row {
   double median_s = 0, min_s = 0, p99_s = 0, gflops = 0, peak = 0, peak_share = 0;
   double ratio = 0;  // 0: there was nothing to compare with
   double err = 0;
+  int calls = 0;  // timed one by one, in turn with a loop that takes as long; 0: none
+  double call_p50_s = 0, call_p99_s = 0, loop_p50_s = 0, loop_p99_s = 0;
 };
 
 // One (work, dtype, threads) of one processor: ours, and the others in the order of their ratio, the best first.
@@ -21,7 +23,10 @@ struct Measurement {
   std::vector<Row> memory;  // copy or read
 };
 
-// Throws with the file and the line that can't be read. Of what was measured twice the later one counts.
-std::vector<Measurement> read_measurements(const std::vector<std::string>& files);
+// Adds the rows of a file's text; of what was measured twice the later one counts. Throws with the file and the line
+// that can't be read.
+void add_rows(std::vector<Row>& rows, const std::string& file, const std::string& text);
+
+std::vector<Measurement> by_work(const std::vector<Row>& rows);
 
 }  // namespace peers

@@ -154,6 +154,8 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
 
 const char* peak_instruction(Dtype dtype) { return loop_of(dtype).instruction; }
 
+void run_peak(Dtype dtype, long steps) { loop_of(dtype).run(steps); }
+
 double peak_rate(Dtype dtype, int threads) {
   const Loop& loop = loop_of(dtype);
   // A tile's product takes some sixteen cycles, the others one or less.

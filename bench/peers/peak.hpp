@@ -11,4 +11,7 @@ const char* peak_instruction(Dtype dtype);
 // Its rate over some 0.3 ms on each of `threads` threads, all together, in operations (2 for a multiply-add) a second.
 double peak_rate(Dtype dtype, int threads);
 
+// Steps of that loop on the calling thread: for the time of a run of it.
+void run_peak(Dtype dtype, long steps);
+
 }  // namespace peers

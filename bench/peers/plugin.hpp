@@ -66,6 +66,7 @@ struct Work {
   std::int64_t results = 0;     // elements of the result, dense f32
   double flops = 0;             // 0 where bytes are what counts
   double copied = 0, read = 0;  // bytes that a copy or a read of the operands would move; 0: nothing to compare with
+  bool each_call = false;       // what counts is the slowest call too
 
   const Input& operator[](std::string_view input) const {
     for (const Input& candidate : inputs) {

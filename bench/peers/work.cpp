@@ -147,6 +147,7 @@ void OwnedWork::describe() {
       add_linear("final_layer.adaLN_modulation.1", 2 * c, c);
       add_linear("final_layer.linear", policy_actions, c);
       work_.results = policy_tokens * policy_actions;
+      work_.each_call = true;
       const double n = policy_tokens, w = policy_width;
       work_.flops =
           policy_depth * (24 * n * w * w + 4 * n * n * w + 12 * w * w) + 4 * w * w + 2 * n * w * policy_actions;
