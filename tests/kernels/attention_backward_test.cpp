@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "tests/kernels/attention_problem.hpp"
 
 namespace attention_test {
@@ -161,6 +163,26 @@ TYPED_TEST(AttentionBackward, ThreadsDoNotChangeABit) {
       many.run_backward(Causal{400}, NoScore{}, threads);
       EXPECT_TRUE(same_backward(one, many)) << threads;
     }
+  }
+}
+
+// More query tiles than are packed at a time, within a head and over the heads that share keys.
+TYPED_TEST(AttentionBackward, ManyQueries) {
+  using T = TypeParam;
+  for (const auto& [heads, nq] : {std::pair<Index, Index>{1, 1700}, {4, 500}}) {
+    Problem<T> p(shape_of(1, heads, 1, 3, 4), {{nq, 270}});
+    auto expected = p.expected_gradients();
+    p.run();
+    p.run_backward();
+    EXPECT_LE(backward_distance(p, expected), 10 * gradient_tolerance<T>) << nq;
+    auto threaded = p;
+    threaded.run_backward({}, {}, 3);
+    EXPECT_TRUE(same_backward(p, threaded)) << nq;
+    p.run_backward({}, {}, 1, Store::add);
+    for (auto* d : {&expected.data[0].dq, &expected.data[0].dk, &expected.data[0].dv}) {
+      d->each([](double& x) { x *= 2; });
+    }
+    EXPECT_LE(backward_distance(p, expected), 20 * gradient_tolerance<T>) << nq;
   }
 }
 

@@ -15,8 +15,13 @@ using namespace aulos::kernels;
 
 template <class Format>
 class AttentionFormat : public ::testing::Test {};
+#if defined(__AVX512F__)
+using Formats = ::testing::Types<tile::ExactFormat<float>, tile::ExactFormat<double>, tile::RoundedFormat,
+                                 tile::PairFormat, tile::AmxFormat>;
+#else
 using Formats =
     ::testing::Types<tile::ExactFormat<float>, tile::ExactFormat<double>, tile::RoundedFormat, tile::PairFormat>;
+#endif
 TYPED_TEST_SUITE(AttentionFormat, Formats);
 
 template <class T>
@@ -55,12 +60,12 @@ TYPED_TEST(AttentionFormat, PacksQueries) {
   constexpr Index W = tile::panel<T>, first = 3, n = 7;
   for (const Index width : {Index{1}, W - 1, W, W + 1, 2 * W + 5, 4 * W + 3}) {
     const auto from = numbers<T>(n * (width + 2));
-    std::vector<T> to(static_cast<std::size_t>(tile::query_rows * tile::round_up<T>(Format::elements(width))), T(77));
+    std::vector<T> to(static_cast<std::size_t>(Format::query_rows * tile::round_up<T>(Format::elements(width))), T(77));
     Format::pack_queries(to.data(), first, from.data(), width + 2, n, width, T(2));
     for (Index r = 0; r < n; ++r) {
       for (Index c = 0; c < width; ++c) {
         const Index element = c / Format::terms;
-        const T* at = to.data() + element / W * W * tile::query_rows + (first + r) * W + element % W;
+        const T* at = to.data() + element / W * W * Format::query_rows + (first + r) * W + element % W;
         ASSERT_EQ(number<Format>(at, 0, c % Format::terms),
                   held<Format>(T(2) * from[static_cast<std::size_t>(r * (width + 2) + c)]))
             << width << ", " << r << ", " << c;
@@ -141,5 +146,31 @@ TYPED_TEST(AttentionFormat, StoresWeightsAndMultiplies) {
     EXPECT_NEAR(static_cast<double>(sum.get(l)), expected, 1e-6) << l;
   }
 }
+
+#if defined(__AVX512F__)
+// What tiles read beyond the numbers is zero.
+TEST(AttentionAmxFormat, FillsWholeTiles) {
+  using Format = tile::AmxFormat;
+  constexpr Index W = tile::panel<float>, width = 37, words = 32, capacity = Format::elements(tile::key_rows);
+  EXPECT_EQ(Format::elements(width), words);
+  const auto from = numbers<float>(7 * width);
+  std::vector<float> q(static_cast<std::size_t>(Format::query_rows * W), 77.0f);
+  Format::pack_queries(q.data(), 0, from.data(), width, 7, width, 1.0f);
+  std::vector<float> k(static_cast<std::size_t>(words * W), 77.0f);
+  Format::pack_keys(k.data(), 0, from.data(), width, 7, width, nothing_ahead);
+  std::vector<float> v(static_cast<std::size_t>(2 * capacity * W), 77.0f);
+  Format::pack_values(v.data(), 32, from.data(), width, 7, width, nothing_ahead);
+  for (Index w = 19; w < words; ++w) {
+    for (Index r = 0; r < 7; ++r) EXPECT_EQ(q[static_cast<std::size_t>(r * W + w)], 0.0f) << w;
+    for (Index j = 0; j < W; ++j) EXPECT_EQ(k[static_cast<std::size_t>(w * W + j)], 0.0f) << w;
+  }
+  for (Index pair = 20; pair < 32; ++pair) {
+    for (const Index c : {0, 31, 32, 37, 63}) {
+      EXPECT_EQ(v[static_cast<std::size_t>(c / W * W * capacity + pair * W + c % W)], 0.0f) << pair << ' ' << c;
+    }
+  }
+  EXPECT_EQ(v[static_cast<std::size_t>(32 * W)], 77.0f);
+}
+#endif
 
 }  // namespace

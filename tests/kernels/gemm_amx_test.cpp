@@ -1,4 +1,4 @@
-// Strips by tiles, where the build has them; the whole products are in gemm_product_test.cpp.
+// Strips by tiles, or by what stands for them; the whole products are in gemm_product_test.cpp.
 #include "aulos/kernels/gemm_amx.hpp"
 
 #include <gtest/gtest.h>
@@ -17,7 +17,7 @@ TEST(GemmAmx, TilesAreUsedWhereTheBuildHasThem) {
   EXPECT_EQ(detail::Int8Product::rows == 32, aulos::simd::has_tiles);
 }
 
-#if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__AMX_INT8__)
+#if defined(__AVX512F__)
 // Whole numbers, whose sums are exact in any order; infinity behind the panel and the strip's rows.
 TEST(GemmAmx, StripsOfAnySize) {
   aulos::simd::request_tiles();

@@ -23,6 +23,16 @@ TYPED_TEST(SelectiveScanKernel, AgreesWithTheNaiveTwin) {
   });
 }
 
+// Pieces are as wide as the threads allow.
+TYPED_TEST(SelectiveScanKernel, WideBlocksGiveTheSameBits) {
+  for (const Index groups : {1, 2}) {
+    const ScanProblem<TypeParam> p({1, 3, 1140, 5, groups, StepSize::given}, true);
+    const auto one = p.run(1);
+    expect_close(one.out, p.expected().out, 64, "out");
+    for (const int threads : {2, 4, 16}) EXPECT_EQ(p.run(threads).out, one.out) << threads;
+  }
+}
+
 TYPED_TEST(SelectiveScanKernel, ThreadsGiveTheSameBits) {
   const ScanProblem<TypeParam> p({2, 70, 150, 5, 2, StepSize::softplus}, true);
   const auto one = p.run(1);

@@ -47,11 +47,17 @@ class Backward {
 
   static Index tiles_of(Index nq) { return (nq + query_rows - 1) / query_rows; }
 
+  // Query tiles that are packed at a time.
+  static Index tiles_at_once(const AttentionShape& shape, Index nq) {
+    constexpr Index most = 32;
+    return (std::min)(most, tiles_of(nq) * shape.heads_per_bundle());
+  }
+
   static std::size_t scratch(const AttentionShape& shape, Index nq) {
-    const Index rows = tiles_of(nq) * shape.heads_per_bundle() * query_rows;
+    const Index rows = tiles_at_once(shape, nq) * query_rows;
     const Index padded_width = round_up<T>(shape.width), padded_value_width = round_up<T>(shape.value_width);
-    return 2 * scratch_size<T>(rows) + 2 * scratch_size<T>(query_rows * padded_width) +
-           scratch_size<T>(query_rows * padded_value_width) + 2 * scratch_size<T>(query_rows * S) +
+    return 2 * scratch_size<T>(rows) + 2 * scratch_size<T>(rows * padded_width) +
+           scratch_size<T>(rows * padded_value_width) + 2 * scratch_size<T>(query_rows * S) +
            scratch_size<T>(key_rows * shape.width) + scratch_size<T>(key_rows * shape.value_width) +
            2 * scratch_size<T>(key_rows * padded_width) + scratch_size<T>(key_rows * padded_value_width);
   }
@@ -66,11 +72,12 @@ class Backward {
     const bool first_of_values = first_head_ % shape_.heads_per_value_group() == 0;
     wanted_ = wanted;
     const Index padded_width = round_up<T>(shape_.width), padded_value_width = round_up<T>(shape_.value_width);
-    lse_ = scratch.take<T>((t1 - t0) * query_rows);
-    mean_ = scratch.take<T>((t1 - t0) * query_rows);
-    q_ = scratch.take<T>(query_rows * padded_width);
-    dq_ = scratch.take<T>(query_rows * padded_width);
-    dout_ = scratch.take<T>(query_rows * padded_value_width);
+    const Index most = tiles_at_once(shape_, nq_), rows = most * query_rows;
+    lse_ = scratch.take<T>(rows);
+    mean_ = scratch.take<T>(rows);
+    q_ = scratch.take<T>(rows * padded_width);
+    dq_ = scratch.take<T>(rows * padded_width);
+    dout_ = scratch.take<T>(rows * padded_value_width);
     weight_ = scratch.take<T>(query_rows * S);
     dscore_ = scratch.take<T>(query_rows * S);
     k_columns_ = scratch.take<T>(key_rows * shape_.width);
@@ -79,26 +86,13 @@ class Backward {
     dk_ = scratch.take<T>(key_rows * padded_width);
     dv_ = scratch.take<T>(key_rows * padded_value_width);
 
-    for (Index t = t0; t < t1; ++t) start_queries(locate(t), (t - t0) * query_rows);
-    for (Index j0 = first; j0 < last; j0 += key_rows) {
-      const Index j1 = (std::min)(nk_, j0 + key_rows);
-      packed_.fill(false);
-      std::fill_n(dk_, key_rows * padded_width, T(0));
-      std::fill_n(dv_, key_rows * padded_value_width, T(0));
-      for (Index t = t0; t < t1; ++t) {
-        const Position at = locate(t);
-        const auto panels = visible_panels<T>(mask_, b, at.h, at.i, at.i + at.rows, j0, j1);
-        if (panels.size == 0) continue;
-        for (const auto& p : panels) pack_keys(j0, p);
-        add_block(at, (t - t0) * query_rows, j0, panels);
-      }
-      if (wanted.dk) {
-        store_keys(dk_, &AttentionSideGradients<T>::dk, key_head_, first_of_keys, j0, j1, shape_.width);
-      }
-      if (wanted.dv) {
-        store_keys(dv_, &AttentionSideGradients<T>::dv, value_head_, first_of_values, j0, j1, shape_.value_width);
-      }
-    }
+    Index t = t0;
+    do {
+      const Index end = (std::min)(t + most, t1);
+      const bool begins = t == t0;
+      add_queries(t, end, first, last, first_of_keys && begins, first_of_values && begins);
+      t = end;
+    } while (t < t1);
   }
 
  private:
@@ -112,8 +106,46 @@ class Backward {
     return {first_head_ + t / per_head, i, (std::min)(query_rows, nq_ - i)};
   }
 
-  // Log-sum-exp and mean_i = dout_i . out_i - dlse_i of a tile's rows; clears dq where it is to be overwritten.
-  void start_queries(Position at, Index row) {
+  // What run() does, for query tiles that are packed together.
+  void add_queries(Index t0, Index t1, Index first, Index last, bool first_of_keys, bool first_of_values) {
+    const Index padded_width = round_up<T>(shape_.width), padded_value_width = round_up<T>(shape_.value_width);
+    for (Index t = t0; t < t1; ++t) start_queries(locate(t), t - t0);
+    for (Index j0 = first; j0 < last; j0 += key_rows) {
+      const Index j1 = (std::min)(nk_, j0 + key_rows);
+      packed_.fill(false);
+      std::fill_n(dk_, key_rows * padded_width, T(0));
+      std::fill_n(dv_, key_rows * padded_value_width, T(0));
+      for (Index t = t0; t < t1; ++t) {
+        const Position at = locate(t);
+        const auto panels = visible_panels<T>(mask_, b_, at.h, at.i, at.i + at.rows, j0, j1);
+        if (panels.size == 0) continue;
+        for (const auto& p : panels) pack_keys(j0, p);
+        add_block(at, t - t0, j0, panels);
+      }
+      if (wanted_.dk) {
+        store_keys(dk_, &AttentionSideGradients<T>::dk, key_head_, first_of_keys, j0, j1, shape_.width);
+      }
+      if (wanted_.dv) {
+        store_keys(dv_, &AttentionSideGradients<T>::dv, value_head_, first_of_values, j0, j1, shape_.value_width);
+      }
+    }
+    for (Index t = t0; t < t1 && wanted_.dq; ++t) store_queries(locate(t), t - t0);
+  }
+
+  T* q_of(Index tile) const { return q_ + tile * query_rows * round_up<T>(shape_.width); }
+  T* dq_of(Index tile) const { return dq_ + tile * query_rows * round_up<T>(shape_.width); }
+  T* dout_of(Index tile) const { return dout_ + tile * query_rows * round_up<T>(shape_.value_width); }
+
+  // Packs a tile's queries and dout; log-sum-exp and mean_i = dout_i . out_i - dlse_i of its rows.
+  void start_queries(Position at, Index tile) {
+    auto q = [&](std::size_t s) -> const HeadRows<const T>& { return sides_[s].q; };
+    auto dout_rows = [&](std::size_t s) -> const HeadRows<const T>& { return gradients_[s].dout; };
+    pack_joint_rows(q_of(tile), query_rows, 0, sides_, &AttentionSide<T>::nq, q, at.i, at.rows, b_, at.h, shape_.width,
+                    static_cast<T>(shape_.scale));
+    pack_joint_rows(dout_of(tile), query_rows, 0, sides_, &AttentionSide<T>::nq, dout_rows, at.i, at.rows, b_, at.h,
+                    shape_.value_width);
+    if (wanted_.dq) std::fill_n(dq_of(tile), query_rows * round_up<T>(shape_.width), T(0));
+    const Index row = tile * query_rows;
     for_each_run(sides_, &AttentionSide<T>::nq, at.i, at.rows, [&](std::size_t s, Index local, Index offset, Index n) {
       const AttentionSide<T>& side = sides_[s];
       const AttentionSideGradients<T>& d = gradients_[s];
@@ -129,9 +161,6 @@ class Backward {
           sum = simd::fma(simd::load_partial(dout + e, count), simd::load_partial(out + e, count), sum);
         }
         mean_[row + offset + r] = simd::reduce_add(sum) - (d.dlse ? *d.dlse.at(b_, local + r, at.h) : T(0));
-        if (wanted_.dq && d.dq.rows && d.dq.store == Store::overwrite) {
-          std::fill_n(d.dq.rows.at(b_, local + r, at.h), shape_.width, T(0));
-        }
       }
     });
   }
@@ -152,20 +181,20 @@ class Backward {
     }
   }
 
-  // One query tile against the visible panels of the current key tile; `row` is the tile's first in lse_ and mean_.
-  void add_block(Position at, Index row, Index j0, const Panels<T>& panels) {
-    auto q = [&](std::size_t s) -> const HeadRows<const T>& { return sides_[s].q; };
-    auto dout = [&](std::size_t s) -> const HeadRows<const T>& { return gradients_[s].dout; };
-    pack_joint_rows(q_, query_rows, 0, sides_, &AttentionSide<T>::nq, q, at.i, at.rows, b_, at.h, shape_.width,
-                    static_cast<T>(shape_.scale));
-    pack_joint_rows(dout_, query_rows, 0, sides_, &AttentionSide<T>::nq, dout, at.i, at.rows, b_, at.h,
-                    shape_.value_width);
-    score_product<ExactFormat<T>>(weight_, q_, at.rows, k_columns_, shape_.width, panels);
-    score_product<ExactFormat<T>>(dscore_, dout_, at.rows, v_columns_, shape_.value_width, panels);
-    for (Index r = 0; r < at.rows; ++r) differentiate(at, r, row, j0, panels);
-    if (wanted_.dv) query_product(dv_, weight_, at.rows, dout_, shape_.value_width, panels);
-    if (wanted_.dk) query_product(dk_, dscore_, at.rows, q_, shape_.width, panels);
-    if (wanted_.dq) add_queries(at, panels);
+  // One query tile against the visible panels of the current key tile.
+  void add_block(Position at, Index tile, Index j0, const Panels<T>& panels) {
+    const T* q = q_of(tile);
+    const T* dout = dout_of(tile);
+    score_product<ExactFormat<T>>(weight_, q, at.rows, k_columns_, shape_.width, panels);
+    score_product<ExactFormat<T>>(dscore_, dout, at.rows, v_columns_, shape_.value_width, panels);
+    for (Index r = 0; r < at.rows; ++r) differentiate(at, r, tile * query_rows, j0, panels);
+    if (wanted_.dv) query_product(dv_, weight_, at.rows, dout, shape_.value_width, panels);
+    if (wanted_.dk) query_product(dk_, dscore_, at.rows, q, shape_.width, panels);
+    if (wanted_.dq) {
+      alignas(64) T one[static_cast<std::size_t>(query_rows)];
+      std::fill_n(one, query_rows, T(1));
+      key_product<ExactFormat<T>>(dq_of(tile), dscore_, at.rows, k_rows_, shape_.width, panels, one);
+    }
   }
 
   // Row r: scores to weights p, their gradients dp to those of the scores, p (dp - mean).
@@ -187,38 +216,38 @@ class Backward {
     }
   }
 
-  // dq_i += scale sum_j ds_ij k_j.
-  void add_queries(Position at, const Panels<T>& panels) {
-    key_product<ExactFormat<T>>(dq_, dscore_, at.rows, k_rows_, shape_.width, panels);
+  // dq_i (+)= scale sum_j ds_ij k_j.
+  void store_queries(Position at, Index tile) {
     for_each_run(sides_, &AttentionSide<T>::nq, at.i, at.rows, [&](std::size_t s, Index local, Index offset, Index n) {
       const HeadGradient<T>& dq = gradients_[s].dq;
       if (!dq.rows) return;
       for (Index r = 0; r < n; ++r) {
-        T* to = dq.rows.at(b_, local + r, at.h);
-        add_row(to, dq_ + (offset + r) * W, query_rows, shape_.width, static_cast<T>(shape_.scale));
+        store_row(dq.rows.at(b_, local + r, at.h), dq_of(tile) + (offset + r) * W, query_rows, shape_.width,
+                  static_cast<T>(shape_.scale), dq.store);
       }
     });
   }
 
-  // To head `head` of a gradient, which the first bundle that reads it may overwrite.
-  void store_keys(const T* from, HeadGradient<T> AttentionSideGradients<T>::*gradient, Index head, bool first_bundle,
-                  Index j0, Index j1, Index width) {
+  // To head `head` of a gradient, which the first that comes to it may overwrite.
+  void store_keys(const T* from, HeadGradient<T> AttentionSideGradients<T>::*gradient, Index head, bool first, Index j0,
+                  Index j1, Index width) {
     for_each_run(sides_, &AttentionSide<T>::nk, j0, j1 - j0, [&](std::size_t s, Index local, Index offset, Index n) {
       const HeadGradient<T>& to = gradients_[s].*gradient;
       if (!to.rows) return;
       for (Index r = 0; r < n; ++r) {
-        T* out = to.rows.at(b_, local + r, head);
-        if (first_bundle && to.store == Store::overwrite) std::fill_n(out, width, T(0));
-        add_row(out, from + (offset + r) * W, key_rows, width, T(1));
+        store_row(to.rows.at(b_, local + r, head), from + (offset + r) * W, key_rows, width, T(1),
+                  first ? to.store : Store::add);
       }
     });
   }
 
-  // to += factor * a row of panelled rows.
-  static void add_row(T* to, const T* from, Index capacity, Index width, T factor) {
+  // to (+)= factor * a row of panelled rows.
+  static void store_row(T* to, const T* from, Index capacity, Index width, T factor, Store store) {
     for (Index c = 0; c < width; c += L) {
-      const Batch<T> x = simd::load(from + c / W * W * capacity + c % W) * Batch<T>(factor);
-      Keys<T>{c, (std::min)(L, width - c)}.add(to, x);
+      const Index count = (std::min)(L, width - c);
+      Batch<T> x = simd::load(from + c / W * W * capacity + c % W) * Batch<T>(factor);
+      if (store == Store::add) x = simd::load_partial(to + c, count) + x;
+      simd::store_partial(to + c, x, count);
     }
   }
 

@@ -8,12 +8,16 @@
 //   pack_values, store_weights   elements along the keys; ahead(r): see NothingAhead
 //   dot(a, b, sum)               sum + the products of the numbers in a and b
 //   exp2(x)                      2^x as exact as the format can hold it
+//   query_rows, strip            rows of a query tile, and those that are multiplied at once
+//   tiles                        whether products are those of attention_amx.hpp, and dot is not used
+//   Scope, prepare()             what a piece holds while it multiplies; what a product asks of the system before
 #pragma once
 
 #include <algorithm>
 #include <type_traits>
 
 #include "aulos/core/config.hpp"
+#include "aulos/kernels/attention_amx.hpp"
 #include "aulos/kernels/attention_tile.hpp"
 #include "aulos/simd/bf16_pairs.hpp"
 #include "aulos/simd/dot_bf16.hpp"
@@ -21,9 +25,18 @@
 
 namespace aulos::inline AULOS_ISA::kernels::tile {
 
+// What formats have in common that multiply batches.
+struct BatchFormat {
+  static constexpr Index query_rows = tile::query_rows;
+  static constexpr Index strip = tile::strip;
+  static constexpr bool tiles = false;
+  struct Scope {};
+  static void prepare() noexcept {}
+};
+
 // One T in a lane, as it is.
 template <class T>
-struct ExactFormat {
+struct ExactFormat : BatchFormat {
   using Number = T;
   static constexpr Index terms = 1;
   static constexpr bool scales_queries = true;
@@ -52,7 +65,7 @@ struct ExactFormat {
 
 // One float in a lane, rounded to bf16: the products are exact and added in float. For processors whose multiply-add of
 // floats is no slower than what they have for bf16.
-struct RoundedFormat {
+struct RoundedFormat : BatchFormat {
   using Number = float;
   static constexpr Index terms = 1;
   static constexpr bool scales_queries = false;
@@ -96,23 +109,15 @@ struct RoundedFormat {
 
 // Two bf16 in a lane, the first in the lower half; memory that a float* points to holds the bits of a pair each.
 // Products of pairs are vdpbf16ps where the instruction exists. Denormal numbers may count as 0.
-struct PairFormat {
+struct PairFormat : BatchFormat {
   using Number = float;
   static constexpr Index terms = 2;
   static constexpr bool scales_queries = false;
   static constexpr Index elements(Index n) { return (n + 1) / 2; }
 
-  [[gnu::noinline]] static void pack_queries(float* to, Index first, const float* from, Index stride, Index n,
-                                             Index width, float factor) {
-    constexpr Index W = panel<float>;
-    for (Index r = 0; r < n; ++r, from += stride) {
-      for (Index c = 0; c < width; c += 2 * W) {
-        alignas(64) float scaled[static_cast<std::size_t>(2 * W)];
-        const Index count = (std::min)(2 * W, width - c);
-        for (Index x = 0; x < count; ++x) scaled[x] = from[c + x] * factor;
-        simd::round_to_pairs(scaled, count, to + c / 2 * query_rows + (first + r) * W);
-      }
-    }
+  static void pack_queries(float* to, Index first, const float* from, Index stride, Index n, Index width,
+                           float factor) {
+    pack_query_pairs<query_rows>(to, first, from, stride, n, width, factor);
   }
 
   template <class Ahead>
@@ -187,11 +192,61 @@ struct PairFormat {
     return simd::dot_bf16(sum, simd::to_bits(a), simd::to_bits(b));
   }
   static Batch<float> exp2(Batch<float> x) { return coarse_exp2(x); }
+
+ protected:
+  // Whole panels, zero behind the width.
+  template <Index capacity>
+  [[gnu::noinline]] static void pack_query_pairs(float* to, Index first, const float* from, Index stride, Index n,
+                                                 Index width, float factor) {
+    constexpr Index W = panel<float>;
+    for (Index r = 0; r < n; ++r, from += stride) {
+      for (Index c = 0; c < width; c += 2 * W) {
+        alignas(64) float scaled[static_cast<std::size_t>(2 * W)];
+        const Index count = (std::min)(2 * W, width - c);
+        for (Index x = 0; x < count; ++x) scaled[x] = from[c + x] * factor;
+        std::fill(scaled + count, scaled + 2 * W, 0.0f);
+        simd::round_to_pairs(scaled, 2 * W, to + c / 2 * capacity + (first + r) * W);
+      }
+    }
+  }
 };
 
+#if defined(__AVX512F__)
+// Pairs that matrix tiles multiply: whole tiles, zero where there is no number.
+struct AmxFormat : PairFormat {
+  static constexpr Index strip = amx_rows;
+  static constexpr Index query_rows = 2 * strip;
+  static constexpr bool tiles = true;
+  using Scope = simd::TileScope;
+  static void prepare() { simd::request_tiles(); }
+
+  static constexpr Index elements(Index n) { return (n + 2 * amx_words - 1) / (2 * amx_words) * amx_words; }
+
+  static void pack_queries(float* to, Index first, const float* from, Index stride, Index n, Index width,
+                           float factor) {
+    pack_query_pairs<query_rows>(to, first, from, stride, n, width, factor);
+  }
+  template <class Ahead>
+  static void pack_keys(float* columns, Index first, const float* from, Index stride, Index n, Index width,
+                        const Ahead& ahead) {
+    PairFormat::pack_keys(columns, first, from, stride, n, width, ahead);
+    std::fill(columns + PairFormat::elements(width) * panel<float>, columns + elements(width) * panel<float>, 0.0f);
+  }
+  // Zero from the last key to the end of its panel; keys that follow may overwrite that.
+  template <class Ahead>
+  static void pack_values(float* to, Index first, const float* from, Index stride, Index n, Index width,
+                          const Ahead& ahead) {
+    constexpr Index W = panel<float>, capacity = key_rows / 2;
+    PairFormat::pack_values(to, first, from, stride, n, width, ahead);
+    const Index pair = PairFormat::elements(first + n), end = elements(first + n);
+    for (Index c = 0; c < width; c += W) std::fill(to + c * capacity + pair * W, to + c * capacity + end * W, 0.0f);
+  }
+};
+#endif
+
 // THE choice of the bf16 mode. Where tiles are compiled for, vdpbf16ps has half the rate of a multiply-add of floats.
-#if defined(__AMX_TILE__)
-using Bf16Format = RoundedFormat;
+#if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__AMX_INT8__)
+using Bf16Format = AmxFormat;
 #else
 using Bf16Format = std::conditional_t<simd::has_dot_bf16, PairFormat, RoundedFormat>;
 #endif

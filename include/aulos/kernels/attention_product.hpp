@@ -116,6 +116,9 @@ void for_each_strip(Index rows, Index columns, Body&& body) {
 template <class Format, class T, class Before = NothingAhead>
 void score_product(T* s, const T* a, Index rows, const T* columns, Index width, const Panels<T>& panels,
                    Batch<T>* top = nullptr, const Before& before = {}) {
+  if constexpr (Format::tiles) {
+    return amx_score_product(s, a, Format::query_rows, rows, columns, width, panels, top, before);
+  }
   for (const auto& p : panels) {
     before(p);
     for_each_strip<T>(rows, p.count, [&](auto n, auto vecs, Index r) {
@@ -132,6 +135,9 @@ void score_product(T* s, const T* a, Index rows, const T* columns, Index width, 
 template <class Format, class T>
 void key_product(T* to, const T* w, Index rows, const T* from, Index width, const Panels<T>& panels,
                  const T* factor = nullptr) {
+  if constexpr (Format::tiles) {
+    return amx_key_product(to, Format::query_rows, w, rows, from, width, panels, factor);
+  }
   for (Index c = 0; c < width; c += panel<T>) {
     for_each_strip<T>(rows, width - c, [&](auto n, auto vecs, Index r) {
       Product<Format, n(), vecs()> product;
@@ -165,76 +171,6 @@ void query_product(T* to, const T* w, Index rows, const T* from, Index width, co
         product.add_to(to + c * key_rows + (column + j) * panel<T>, panel<T>);
       });
     }
-  }
-}
-
-// ---- the same products for a single row, which is not worth packing what it meets
-
-// s[j] = a . k_j for the n rows k_j, which are transposed in registers.
-template <class T, class Ahead = NothingAhead>
-[[gnu::noinline]] void row_scores(T* s, const T* a, const T* k, Index stride, Index n, Index width,
-                                  const Ahead& ahead = {}) {
-  constexpr Index W = panel<T>, L = lanes<T>;
-  const Index blocks = (width + L - 1) / L;
-  for (Index j = 0; j < n; j += W) {
-    Batch<T> sum[2] = {Batch<T>(T(0)), Batch<T>(T(0))};
-    for (Index block = 0; block < blocks; ++block) {
-      const Index c = block * L, count = (std::min)(L, width - c);
-      AULOS_UNROLL
-      for (int half = 0; half < 2; ++half) {
-        const Index first = j + half * L, rows = std::clamp<Index>(n - first, 0, L);
-        for (Index r = rows * block / blocks; r < rows * (block + 1) / blocks; ++r) ahead(first + r);
-        const T* from = k + first * stride + c;
-        Batch<T> column[static_cast<std::size_t>(L)];
-        if (rows == L && count == L) {
-          simd::load_transposed<T>(from, stride, L, L, column);
-          AULOS_UNROLL
-          for (Index x = 0; x < L; ++x) sum[half] = simd::fma(Batch<T>(a[c + x]), column[x], sum[half]);
-        } else if (rows > 0) {
-          simd::load_transposed_part<T>(from, stride, rows, count, column);
-          for (Index x = 0; x < count; ++x) sum[half] = simd::fma(Batch<T>(a[c + x]), column[x], sum[half]);
-        }
-      }
-    }
-    AULOS_UNROLL
-    for (int half = 0; half < 2; ++half) {
-      const Index first = j + half * L;
-      if (n - first >= L) {
-        simd::store(s + first, sum[half]);
-      } else if (n > first) {
-        simd::store_partial(s + first, sum[half], n - first);
-      }
-    }
-  }
-}
-
-// sum += sum_j w[j] v_j over the n rows v_j.
-template <class T, class Ahead = NothingAhead>
-[[gnu::noinline]] void add_weighted_rows(T* sum, const T* w, const T* v, Index stride, Index n, Index width,
-                                         const Ahead& ahead = {}) {
-  constexpr Index rows = 16;  // that stay in the first-level cache for all columns
-  for (Index first = 0; first < n; first += rows) {
-    const Index last = (std::min)(n, first + rows);
-    const auto add = [&]<int vecs>(std::integral_constant<int, vecs>, Index c, auto part) {
-      Batch<T> acc[static_cast<std::size_t>(vecs)];
-      AULOS_UNROLL
-      for (int i = 0; i < vecs; ++i) acc[i] = part.load(sum + c + i * lanes<T>);
-      for (Index j = first; j < last; ++j) {
-        if (c == 0) ahead(j);
-        AULOS_UNROLL
-        for (int i = 0; i < vecs; ++i) {
-          acc[i] = simd::fma(Batch<T>(w[j]), part.load(v + j * stride + c + i * lanes<T>), acc[i]);
-        }
-      }
-      AULOS_UNROLL
-      for (int i = 0; i < vecs; ++i) part.store(sum + c + i * lanes<T>, acc[i]);
-    };
-    Index c = 0;
-    for (; c + 4 * lanes<T> <= width; c += 4 * lanes<T>) {
-      add(std::integral_constant<int, 4>{}, c, simd::WholeBatch<T>{});
-    }
-    for (; c + lanes<T> <= width; c += lanes<T>) add(std::integral_constant<int, 1>{}, c, simd::WholeBatch<T>{});
-    if (c < width) add(std::integral_constant<int, 1>{}, c, simd::PartialBatch<T>{width - c});
   }
 }
 

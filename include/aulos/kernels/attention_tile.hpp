@@ -94,19 +94,19 @@ inline Batch<float> coarse_exp2(Batch<float> x) { return simd::exp2_by(x, Exp2<f
 
 // ---- packing
 
-// Asks the memory for a row, for the second-level cache, without waiting.
-template <class T>
+// Asks the memory for a row, for the second-level cache, without waiting; access 1: to write it.
+template <int access = 0, class T>
 [[gnu::always_inline]] inline void prefetch_row(const T* row, Index width) {
   constexpr Index line = 64 / Index(sizeof(T));
   for (Index c = 0; c < width; c += line) {
-    __builtin_prefetch(row + c, 0, 2);
+    __builtin_prefetch(row + c, access, 2);
     asm volatile("" : : "r"(row + c));  // g++ removes a loop that does nothing else
   }
 }
 
-template <class T>
+template <int access = 0, class T>
 void prefetch_rows(const T* from, Index stride, Index n, Index width) {
-  for (Index r = 0; r < n; ++r) prefetch_row(from + r * stride, width);
+  for (Index r = 0; r < n; ++r) prefetch_row<access>(from + r * stride, width);
 }
 
 // Packing and products of single rows call ahead(r) once for each row, evenly over their work, to ask for later ones.

@@ -12,6 +12,7 @@
 //   has_few               whether lines(x, ldx, few, space, steps) and multiply_few<few, panels>(lines, ld, panel, out)
 //                         do the same for up to gemm_few_rows rows
 //   has_steps             whether the tile's sums are integers, which finish() turns into numbers of y
+//   fuses_steps           whether multiply() does so itself, of a depth of one chunk, given steps()
 //   Scope, prepare()      what a piece holds while it multiplies; what a product asks of the system before
 #pragma once
 
@@ -169,6 +170,7 @@ class WordProduct {
   static constexpr bool even_rows = true;
   static constexpr bool makes_panels = false;
   static constexpr bool has_steps = mode == Numeric::int8;
+  static constexpr bool fuses_steps = has_steps;
   static constexpr Index chunk = Dot::chunk;
   static constexpr Index panel_row = gemm_cols<float>;
   static constexpr bool has_few = true;
@@ -216,18 +218,22 @@ class WordProduct {
     multiply_words<Dot, few, panels, false>(depth(), lines, ld, panel, gemm_cols<float> * depth(), out);
   }
 
-  // int8: out = the tile's sums (rows `ld` apart) without the activations' offset, times both steps, plus the bias.
+  // int8: what turns the sums of columns from `column` on into numbers.
+  TileSteps steps(const float* row_steps, Index column) const noexcept {
+    const Int8Columns<float> of(panels_, n_, k_);
+    return {row_steps, of.steps + column, of.offsets + column};
+  }
+  // out = the tile's sums (rows `ld` apart) without the activations' offset, times both steps, plus the bias.
   void finish(const float* tile, Index ld, Index valid, Index columns, const float* steps, Index column,
               TileOut<float> out) const noexcept requires(mode == Numeric::int8) {
-    const Int8Columns<float> of(panels_, n_, k_);
+    const TileSteps with = this->steps(steps, column);
     for (Index j = 0; j < columns; j += simd::lanes<float>) {
-      const simd::Words offsets = simd::to_bits(simd::load(reinterpret_cast<const float*>(of.offsets) + column + j));
-      const simd::Batch<float> column_steps = simd::load(of.steps + column + j);
-      const simd::Batch<float> bias = out.bias ? simd::load(out.bias + j) : simd::Batch<float>(0.0f);
+      const simd::Words offsets = simd::to_bits(simd::load(reinterpret_cast<const float*>(with.offsets) + j));
+      const simd::Batch<float> column_steps = simd::load(with.columns + j);
+      const simd::Batch<float> bias = out.bias ? simd::load(out.bias + j) : simd::Batch<float>(-0.0f);
       for (Index i = 0; i < valid; ++i) {
         const auto exact = simd::signed_to_float(simd::to_bits(simd::load(tile + i * ld + j)) - offsets);
-        const auto sum = exact * (simd::Batch<float>(steps[i]) * column_steps);
-        simd::store(out.data + i * out.ld + j, out.bias ? sum + bias : sum);
+        simd::store(out.data + i * out.ld + j, simd::fma(exact, simd::Batch<float>(steps[i]) * column_steps, bias));
       }
     }
   }
@@ -256,6 +262,7 @@ class AmxProduct : public WordProduct<mode> {
   using Scope = simd::TileScope;
   static constexpr int rows = static_cast<int>(amx_rows);
   static constexpr bool even_rows = false;
+  static constexpr bool fuses_steps = false;
   static constexpr bool has_few = mode == Numeric::int8;  // sums of 8-bit products are exact in any order
 
   constexpr AmxProduct(const WeightView<float>& w, GemmShape s) noexcept : WordProduct<mode>(w, s) {}

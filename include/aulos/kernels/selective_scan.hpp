@@ -43,15 +43,26 @@ inline constexpr Index scan_block = 64;  // channels of a piece
 struct ScanPiece {
   Index batch, group, block, first, count;  // block: within the group
 };
-inline Index scan_blocks(const SelectiveScanShape& s) {  // of a group
-  return s.groups == 0 ? 0 : (s.channels / s.groups + scan_block - 1) / scan_block;
+inline Index scan_blocks(const SelectiveScanShape& s, Index channels = scan_block) {  // of a group
+  return s.groups == 0 ? 0 : (s.channels / s.groups + channels - 1) / channels;
 }
-inline Index scan_pieces(const SelectiveScanShape& s) { return s.batch * s.groups * scan_blocks(s); }
-inline ScanPiece scan_piece(const SelectiveScanShape& s, Index piece) {
-  const Index blocks = scan_blocks(s), width = s.channels / s.groups;
+inline Index scan_pieces(const SelectiveScanShape& s, Index channels = scan_block) {
+  return s.batch * s.groups * scan_blocks(s, channels);
+}
+inline ScanPiece scan_piece(const SelectiveScanShape& s, Index piece, Index channels = scan_block) {
+  const Index blocks = scan_blocks(s, channels), width = s.channels / s.groups;
   const Index block = piece % blocks, group = piece / blocks % s.groups;
-  return {piece / (blocks * s.groups), group, block, group * width + block * scan_block,
-          (std::min)(scan_block, width - block * scan_block)};
+  return {piece / (blocks * s.groups), group, block, group * width + block * channels,
+          (std::min)(channels, width - block * channels)};
+}
+
+// Channels of a piece of the forward: many, so that the pages and the rows of the memory that a token's channels lie in
+// are opened once, unless threads would be left without work. The results are the same for any number.
+inline constexpr Index scan_widest_block = 8 * scan_block;
+inline Index scan_forward_block(const SelectiveScanShape& s, Index threads) {
+  Index channels = scan_widest_block;
+  while (channels > scan_block && threads > 1 && scan_pieces(s, channels) < 2 * threads) channels /= 2;
+  return channels;
 }
 
 // The rows of `count` <= lanes channels of [.., N] as N batches, 0 in the lanes that don't exist; and back.
@@ -154,6 +165,15 @@ struct ScanLanes {
     }
   }
 
+  template <std::size_t count>
+  static void powers(Batch (&x)[count]) {
+    if constexpr (scan_in_base_two) {
+      simd::exp2_all_by(x, ScanPower<T>::c);
+    } else {
+      AULOS_UNROLL for (std::size_t i = 0; i < count; ++i) x[i] = simd::exp(x[i]);
+    }
+  }
+
   // h of token t from h of the token before; the result is C . h + d u. With `decays`, they are kept.
   Batch advance(Index t, Batch dt, const T* before, T* after, T* decays) const {
     for (const HeadRows<const T>* from : {&in.u, &in.delta, &in.z}) fetch(*from, t + 8);
@@ -201,10 +221,11 @@ void advance_states(const ScanLanes<T, Part>& x, const ScanChunk<T>& w, Index fi
     const Batch dt = simd::load(w.dt + t * lanes), du = simd::load(w.du + t * lanes);
     Batch y = simd::load(w.y + t * lanes);
     if (t < ahead.count) __builtin_prefetch(ahead.row + t * ahead.stride, 0, 2);
-    AULOS_UNROLL for (int i = 0; i < count; ++i) {
-      h[i] = simd::fma(x.power(dt * a[i]), h[i], du * Batch(b[i]));
-      y = simd::fma(h[i], Batch(c[i]), y);
-    }
+    Batch decay[static_cast<std::size_t>(count)];
+    AULOS_UNROLL for (int i = 0; i < count; ++i) decay[i] = dt * a[i];
+    x.powers(decay);
+    AULOS_UNROLL for (int i = 0; i < count; ++i) h[i] = simd::fma(decay[i], h[i], du * Batch(b[i]));
+    AULOS_UNROLL for (int i = 0; i < count; ++i) y = simd::fma(h[i], Batch(c[i]), y);
     simd::store(w.y + t * lanes, y);
   }
   AULOS_UNROLL for (int i = 0; i < count; ++i) simd::store(state + (n + i) * lanes, h[i]);
@@ -221,17 +242,17 @@ template <class T, class Part>
     simd::store(w.du + t * lanes, dt * u);
     simd::store(w.y + t * lanes, x.d * u);
   }
-  Index n = 0;
-  for (; n + 2 <= x.s.states; n += 2) {
-    const Index next = (std::min)(scan_chunk, x.s.tokens - first - tokens);
-    ScanAhead<T> ahead;
-    if (n == 0) ahead = {out.at(x.batch, first, 0) + x.c, out.token, tokens};
-    if (n == 2) ahead = {x.in.u.at(x.batch, first + tokens, 0) + x.c, x.in.u.token, next};
-    if (n == 4) ahead = {x.in.delta.at(x.batch, first + tokens, 0) + x.c, x.in.delta.token, next};
-    if (n == 6 && x.in.z) ahead = {x.in.z.at(x.batch, first + tokens, 0) + x.c, x.in.z.token, next};
-    advance_states<T, 2>(x, w, first, tokens, n, state, ahead);
-  }
-  if (n < x.s.states) advance_states<T, 1>(x, w, first, tokens, n, state, {});
+  const Index next = (std::min)(scan_chunk, x.s.tokens - first - tokens);
+  const auto rows_ahead = [&](Index turn) -> ScanAhead<T> {
+    if (turn == 0) return {out.at(x.batch, first, 0) + x.c, out.token, tokens};
+    if (turn == 1) return {x.in.u.at(x.batch, first + tokens, 0) + x.c, x.in.u.token, next};
+    if (turn == 2) return {x.in.delta.at(x.batch, first + tokens, 0) + x.c, x.in.delta.token, next};
+    if (turn == 3 && x.in.z) return {x.in.z.at(x.batch, first + tokens, 0) + x.c, x.in.z.token, next};
+    return {};
+  };
+  Index n = 0, turn = 0;
+  for (; n + 4 <= x.s.states; n += 4) advance_states<T, 4>(x, w, first, tokens, n, state, rows_ahead(turn++));
+  for (; n < x.s.states; ++n) advance_states<T, 1>(x, w, first, tokens, n, state, rows_ahead(turn++));
   for (Index t = 0; t < tokens; ++t) {
     Batch y = simd::load(w.y + t * lanes);
     if (x.in.z) y *= simd::silu(x.load(x.in.z, first + t));
@@ -244,7 +265,8 @@ template <class T>
                                     const ScanPiece& piece, HeadRows<T> out, T* last, Scratch& scratch) {
   constexpr Index lanes = simd::lanes<T>;
   const Index tile = s.states * lanes;  // of one batch of channels
-  T *a = scratch.take<T>(scan_block * s.states), *h = scratch.take<T>(scan_block * s.states);
+  const Index channels = (piece.count + lanes - 1) / lanes * lanes;
+  T *a = scratch.take<T>(channels * s.states), *h = scratch.take<T>(channels * s.states);
   const ScanChunk<T> w{scratch.take<T>(scan_chunk * lanes), scratch.take<T>(scan_chunk * lanes),
                        scratch.take<T>(scan_chunk * lanes)};
   simd::for_lanes<T>(piece.count, [&](Index offset, auto) {
@@ -272,7 +294,9 @@ template <class T>
 // Bytes of scratch that a running piece of selective_scan needs.
 template <class T>
 std::size_t selective_scan_scratch(const SelectiveScanShape& s) {
-  return 2 * scratch_size<T>(detail::scan_block * s.states) + 3 * scratch_size<T>(detail::scan_chunk * simd::lanes<T>);
+  constexpr Index lanes = simd::lanes<T>;
+  const Index channels = (std::min)(detail::scan_widest_block, (s.channels + lanes - 1) / lanes * lanes);
+  return 2 * scratch_size<T>(channels * s.states) + 3 * scratch_size<T>(detail::scan_chunk * simd::lanes<T>);
 }
 
 // h_t = exp(dt_t A) h_{t-1} + dt_t B_t u_t, out_t = (C_t . h_t + D u_t) silu(z_t), dt = softplus(delta + bias): out
@@ -284,8 +308,9 @@ template <class T>
 void selective_scan(Threads threads, const SelectiveScanShape& s,
                     const std::type_identity_t<SelectiveScanOperands<T>>& in, HeadRows<T> out,
                     std::type_identity_t<T*> last = nullptr) {
-  threads.run(detail::scan_pieces(s), [&](Index piece, Scratch& scratch) {
-    detail::scan_forward<T>(s, in, detail::scan_piece(s, piece), out, last, scratch);
+  const Index channels = detail::scan_forward_block(s, threads.count());
+  threads.run(detail::scan_pieces(s, channels), [&](Index piece, Scratch& scratch) {
+    detail::scan_forward<T>(s, in, detail::scan_piece(s, piece, channels), out, last, scratch);
   });
 }
 

@@ -209,10 +209,10 @@ struct JointAttention {
     return list;
   }
 
-  void forward(Threads threads, Numeric mode) const {
+  void forward(Threads threads, Numeric mode, T* workspace) const {
     const auto list = kernel_sides();
     kernels::attention<T>(threads, shape, std::span<const kernels::AttentionSide<T>>(list.data(), count),
-                          attention_rule(mask), score_rule(score, AnyTensor<T>{}), mode);
+                          attention_rule(mask), score_rule(score, AnyTensor<T>{}), mode, workspace);
   }
 
   // gradients: of out[0..most), then of lse[0..most).
@@ -319,7 +319,10 @@ JointAttention<T, Mask, Score> joint_attention(std::span<const Side<T>> sides, c
   check_score<T>(op, run, score);
   const Numeric mode = op.recording() ? Numeric::exact : op.context().numeric();  // the rule recomputes exact weights
   const Cost cost{run.flops(), run.bytes(), kernels::attention_scratch<T>(run.shape, run.queries(), run.keys(), mode)};
-  op.run(cost, [&](Threads threads) { run.forward(threads, mode); });
+  const Index split =
+      kernels::attention_workspace<T>(op.context().threads(), run.shape, run.queries(), run.keys(), mode);
+  const AnyTensor<T> workspace = split > 0 ? op.empty<T>(dense_dims({split})) : AnyTensor<T>{};
+  op.run(cost, [&](Threads threads) { run.forward(threads, mode, split > 0 ? workspace.mutable_data() : nullptr); });
   if (op.recording()) {
     std::array<std::array<Ghost<T>, 3>, max_sides> ghosts;
     for (std::size_t s = 0; s < run.count; ++s)

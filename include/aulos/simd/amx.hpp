@@ -1,11 +1,14 @@
-// Matrix tiles (AMX): eight registers of 16 rows of 64 bytes. Only where compiled for; elsewhere has_tiles is false and
-// request_tiles does nothing.
+// Matrix tiles (AMX): eight registers of 16 rows of 64 bytes. Where they are not compiled for, has_tiles is false,
+// request_tiles does nothing, and plain code computes what the tiles would: slowly, for tests of what is built on them.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "aulos/core/config.hpp"
+#include "aulos/core/numeric.hpp"
 #if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__AMX_INT8__)
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -81,7 +84,136 @@ inline void multiply_tiles_int8() noexcept {
   asm volatile("tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(sum), "i"(a), "i"(b));
 }
 
+#else
+
+namespace detail {
+
+using TileWords = std::uint32_t[16][16];
+
+template <int number>
+inline TileWords& tile_words() noexcept {
+  static thread_local TileWords words;
+  return words;
+}
+
+// tdpbf16ps: lower and upper products of a row and a column are each summed in order from 0, then both sums added, then
+// the result to the tile; every sum is rounded to the nearest, and denormal numbers count as 0 on the way in and out.
+inline float flush_denormal(float x) noexcept {
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  return (bits & 0x7f800000u) == 0 ? std::bit_cast<float>(bits & 0x80000000u) : x;
+}
+
+}  // namespace detail
+
+class TileScope {
+ public:
+  TileScope() noexcept {}
+  TileScope(const TileScope&) = delete;
+  TileScope& operator=(const TileScope&) = delete;
+  ~TileScope() {}
+};
+
+template <int number>
+inline void zero_tile() noexcept {
+  std::memset(detail::tile_words<number>(), 0, sizeof(detail::TileWords));
+}
+template <int number>
+inline void load_tile(const void* p, Index stride) noexcept {
+  for (Index i = 0; i < 16; ++i) {
+    std::memcpy(detail::tile_words<number>()[i], static_cast<const std::byte*>(p) + i * stride, 64);
+  }
+}
+template <int number>
+inline void store_tile(void* p, Index stride) noexcept {
+  for (Index i = 0; i < 16; ++i) {
+    std::memcpy(static_cast<std::byte*>(p) + i * stride, detail::tile_words<number>()[i], 64);
+  }
+}
+template <int sum, int a, int b>
+inline void multiply_tiles_bf16() noexcept {
+  const auto flush = [](float x) { return detail::flush_denormal(x); };
+  const auto lower = [flush](std::uint32_t pair) { return flush(std::bit_cast<float>(pair << 16)); };
+  const auto upper = [flush](std::uint32_t pair) { return flush(std::bit_cast<float>(pair & 0xffff0000u)); };
+  for (Index i = 0; i < 16; ++i) {
+    for (Index j = 0; j < 16; ++j) {
+      float even = 0, odd = 0;
+      for (Index p = 0; p < 16; ++p) {
+        const std::uint32_t x = detail::tile_words<a>()[i][p], y = detail::tile_words<b>()[p][j];
+        even = flush(even + lower(x) * lower(y));  // the products are exact
+        odd = flush(odd + upper(x) * upper(y));
+      }
+      std::uint32_t& to = detail::tile_words<sum>()[i][j];
+      to = std::bit_cast<std::uint32_t>(flush(flush(std::bit_cast<float>(to)) + flush(even + odd)));
+    }
+  }
+}
+template <int sum, int a, int b>
+inline void multiply_tiles_int8() noexcept {
+  for (Index i = 0; i < 16; ++i) {
+    for (Index j = 0; j < 16; ++j) {
+      for (Index p = 0; p < 16; ++p) {
+        for (int shift = 0; shift < 32; shift += 8) {
+          const auto x = static_cast<std::uint8_t>(detail::tile_words<a>()[i][p] >> shift);
+          const auto y = static_cast<std::int8_t>(detail::tile_words<b>()[p][j] >> shift);
+          detail::tile_words<sum>()[i][j] += static_cast<std::uint32_t>(x * y);
+        }
+      }
+    }
+  }
+}
+
 #endif
+
+// A block of sums in the tiles 0 to 3: 16 or 32 rows (`halves`) by 32 columns. Tiles 4 to 7 hold what is multiplied.
+template <Numeric mode, int halves>
+struct TileBlock {
+  static_assert(mode != Numeric::exact && (halves == 1 || halves == 2));
+
+  static void zero() noexcept {
+    zero_tile<0>();
+    zero_tile<1>();
+    if constexpr (halves == 2) zero_tile<2>();
+    if constexpr (halves == 2) zero_tile<3>();
+  }
+
+  static void load(const float* c, Index stride) noexcept {
+    const float* lower = c + 16 * stride / Index(sizeof(float));
+    load_tile<0>(c, stride);
+    load_tile<1>(c + 16, stride);
+    if constexpr (halves == 2) load_tile<2>(lower, stride);
+    if constexpr (halves == 2) load_tile<3>(lower + 16, stride);
+  }
+
+  // += a b: 16 words of each row of a, 16 rows of 32 words of b; the rows are so many bytes apart.
+  static void add(const float* a, Index a_stride, const float* b, Index b_stride) noexcept {
+    load_tile<6>(b, b_stride);
+    load_tile<4>(a, a_stride);
+    multiply<0, 4, 6>();
+    if constexpr (halves == 2) load_tile<5>(a + 16 * a_stride / Index(sizeof(float)), a_stride);
+    if constexpr (halves == 2) multiply<2, 5, 6>();
+    load_tile<7>(b + 16, b_stride);
+    multiply<1, 4, 7>();
+    if constexpr (halves == 2) multiply<3, 5, 7>();
+  }
+
+  static void store(float* c, Index stride) noexcept {
+    float* lower = c + 16 * stride / Index(sizeof(float));
+    store_tile<0>(c, stride);
+    store_tile<1>(c + 16, stride);
+    if constexpr (halves == 2) store_tile<2>(lower, stride);
+    if constexpr (halves == 2) store_tile<3>(lower + 16, stride);
+  }
+
+ private:
+  template <int sum, int a, int b>
+  static void multiply() noexcept {
+    if constexpr (mode == Numeric::bf16) {
+      multiply_tiles_bf16<sum, a, b>();
+    } else {
+      multiply_tiles_int8<sum, a, b>();
+    }
+  }
+};
 
 }  // namespace aulos::inline AULOS_ISA::simd
 

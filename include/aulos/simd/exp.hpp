@@ -121,6 +121,22 @@ inline V scale(V x, V n) noexcept {
   return (x * pow2(half)) * pow2(n - half);
 }
 
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+namespace detail {
+
+// x - round(x), and 0 of an infinity.
+template <Vec V>
+inline V distance_to_integer(V x) noexcept {
+  if constexpr (std::is_same_v<V, Batch<float>>) {
+    return V(_mm512_reduce_ps(x.native(), _MM_FROUND_TO_NEAREST_INT));
+  } else {
+    return V(_mm512_reduce_pd(x.native(), _MM_FROUND_TO_NEAREST_INT));
+  }
+}
+
+}  // namespace detail
+#endif
+
 // 2^x from a polynomial c for 2^r, |r| <= 1/2, without the care that large x takes: exact at integers if c[0] is 1, 0
 // for -inf and wherever 2^x is no number, NaN for NaN. Between that and the normal numbers it rounds gradually with
 // AVX-512, and is 0 elsewhere.
@@ -128,12 +144,7 @@ template <Vec V, std::size_t Count>
 inline V exp2_by(V x, const Lane<V> (&c)[Count]) noexcept {
 #if defined(__AVX512F__) && defined(__AVX512DQ__)
   if constexpr (is_batch<V>) {
-    V r;  // of -inf: 0
-    if constexpr (std::is_same_v<V, Batch<float>>) {
-      r = V(_mm512_reduce_ps(x.native(), _MM_FROUND_TO_NEAREST_INT));
-    } else {
-      r = V(_mm512_reduce_pd(x.native(), _MM_FROUND_TO_NEAREST_INT));
-    }
+    const V r = detail::distance_to_integer(x);
     return scale(horner(r, c), x - r);
   }
 #endif
@@ -141,6 +152,32 @@ inline V exp2_by(V x, const Lane<V> (&c)[Count]) noexcept {
   x = raw_max(V(none), x);
   const V n = round(x);
   return horner(x - n, c) * pow2(n);
+}
+
+// exp2_by of each x, step by step for all of them: one's latency passes with the work on the others.
+template <Vec V, std::size_t N, std::size_t Count>
+inline void exp2_all_by(V (&x)[N], const Lane<V> (&c)[Count]) noexcept {
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+  if constexpr (is_batch<V>) {
+    V r[N], sum[N];
+    AULOS_UNROLL
+    for (std::size_t i = 0; i < N; ++i) {
+      r[i] = detail::distance_to_integer(x[i]);
+      x[i] = x[i] - r[i];
+      sum[i] = V(c[Count - 1]);
+    }
+    AULOS_UNROLL
+    for (std::size_t k = Count - 1; k > 0; --k) {
+      AULOS_UNROLL
+      for (std::size_t i = 0; i < N; ++i) sum[i] = fma(sum[i], r[i], V(c[k - 1]));
+    }
+    AULOS_UNROLL
+    for (std::size_t i = 0; i < N; ++i) x[i] = scale(sum[i], x[i]);
+    return;
+  }
+#endif
+  AULOS_UNROLL
+  for (std::size_t i = 0; i < N; ++i) x[i] = exp2_by(x[i], c);
 }
 
 // e^x = mantissa 2^exponent, the mantissa within [0.7, 1.42]. Meaningless where |x| is beyond a million.
