@@ -27,15 +27,18 @@ Result result_of(const Value& line, const Peaks& peaks) {
   Result result;
   result.name = line.get<std::string>("name");
   result.label = line.get_or<std::string>("label", "");
-  for (const char* suffix : {"/real_time", "/manual_time"}) {
-    if (result.name.ends_with(suffix)) result.name.resize(result.name.size() - std::string(suffix).size());
+  const char* clock = "cpu_time";  // by which rates count where the name says nothing else
+  for (const std::string suffix : {"/real_time", "/manual_time"}) {
+    if (!result.name.ends_with(suffix)) continue;
+    result.name.resize(result.name.size() - suffix.size());
+    clock = "real_time";
   }
   if (const std::size_t at = result.name.find("threads:"); at != result.name.npos) {
     result.threads = std::max(1, std::atoi(result.name.c_str() + at + 8));
   }
   const std::string unit = line.get<std::string>("time_unit");
   const double scale = unit == "ns" ? 1e-9 : unit == "us" ? 1e-6 : unit == "ms" ? 1e-3 : 1;
-  result.seconds = scale * line.get<double>("real_time");
+  result.seconds = scale * line.get<double>(clock);
 
   static const std::set<std::string> known = {"family_index", "per_family_instance_index",
                                               "repetitions",  "repetition_index",
@@ -56,7 +59,7 @@ Result result_of(const Value& line, const Peaks& peaks) {
       result.counters.emplace_back(key, counter);
     }
   }
-  const auto peak = peaks.find(result.label);
+  const auto peak = peaks.find(result.label.empty() ? "exact" : result.label);
   if (result.peak_share == 0 && peak != peaks.end()) {
     result.peak_share = result.flops / (1e9 * peak->second * result.threads);
   }

@@ -121,4 +121,27 @@ TYPED_TEST(Activation, BitsDependNeitherOnTheLayoutNorOnThreads) {
   }
 }
 
+// Results that are larger than the caches take another way, with the same bits.
+TYPED_TEST(Activation, PastTheCaches) {
+  using T = TypeParam;
+  const Index n = 1600, rows = kernels::detail::past_caches_bytes / static_cast<Index>(sizeof(T)) / n + 3;
+  std::vector<T> memory(static_cast<std::size_t>(2 * rows * n) + 32);
+  T* y = memory.data() + (64 - reinterpret_cast<std::uintptr_t>(memory.data()) % 64) % 64 / sizeof(T);
+  T* x = y + rows * n;
+  for (Index i = 0; i < rows * n; ++i) x[i] = static_cast<T>((static_cast<double>(i * 37 % 1001) - 500) * 0.01);
+  ASSERT_EQ(kernels::detail::past_caches<T>(x, {y, n - 16}, rows, n), simd::has_stream);
+  const auto check = [&](const auto& f, Index columns) {
+    std::fill_n(y, rows * n, T(-77));
+    kernels::activate<T>(this->team.threads(), rows, columns, {x, n}, {y, n}, f);
+    for (const Index r : {Index{0}, rows / 2, rows - 1}) {
+      std::vector<T> alone(static_cast<std::size_t>(n), T(-77));
+      kernels::activate<T>(this->team.threads(), 1, columns, {x + r * n, n}, {alone.data(), n}, f);
+      for (Index i = 0; i < n; ++i) ASSERT_EQ(y[r * n + i], alone[static_cast<std::size_t>(i)]) << r << " " << i;
+    }
+  };
+  check(simd::Silu{}, n);
+  check(simd::Silu{}, n - 1);  // rows with gaps, and a tail
+  check(kernels::activation_row<T, simd::Silu>(), n);
+}
+
 }  // namespace

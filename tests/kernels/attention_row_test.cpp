@@ -30,7 +30,8 @@ std::vector<T> numbers(Index n, unsigned seed) {
 // Strides of rows that lie densely, that end a cache line, and that share sets of a cache.
 template <class T>
 std::vector<Index> strides(Index width) {
-  return {width, width + 3, 1024 / Index(sizeof(T))};
+  constexpr Index apart = 1024 / Index(sizeof(T));
+  return {width, width + 3, (width + apart) / apart * apart};
 }
 
 TYPED_TEST(AttentionRow, ScoresAreThoseOfTheTiles) {

@@ -56,7 +56,8 @@ struct GradcheckResult {
   explicit operator bool() const noexcept { return passed; }
 };
 
-inline std::string to_string(const GradcheckResult& result) {
+template <class = Deferred>
+std::string to_string(const GradcheckResult& result) {
   const auto number = [](double value) {
     char digits[32];
     return std::string(digits,
@@ -98,7 +99,8 @@ struct GradcheckArgument {
 };
 
 // All elements in row-major order of the indices, whatever the strides.
-inline std::vector<double> gradcheck_values(const AnyTensor<double>& x) {
+template <class = Deferred>
+std::vector<double> gradcheck_values(const AnyTensor<double>& x) {
   const GradcheckArgument walk{{}, x.dims(), nullptr, {}, {}};
   std::vector<double> values(static_cast<std::size_t>(x.count()));
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = x.data()[walk.offset(static_cast<Index>(i))];
@@ -113,7 +115,8 @@ inline double gradcheck_cotangent(std::uint64_t seed, std::uint64_t position) { 
 }
 
 // Results of the function one after the other.
-inline std::vector<double> gradcheck_results(GradcheckFunction f, std::span<const AnyTensor<double>> inputs) {
+template <class = Deferred>
+std::vector<double> gradcheck_results(GradcheckFunction f, std::span<const AnyTensor<double>> inputs) {
   std::vector<AnyTensor<double>> results;
   f(inputs, results);
   std::vector<double> values;
@@ -122,9 +125,10 @@ inline std::vector<double> gradcheck_results(GradcheckFunction f, std::span<cons
   return values;
 }
 
-inline void gradcheck_analytic(Context& context, GradcheckFunction f, std::span<const AnyTensor<double>> inputs,
-                               std::span<const GradcheckParameter> parameters, std::uint64_t seed,
-                               std::vector<GradcheckArgument>& arguments) {
+template <class = Deferred>
+void gradcheck_analytic(Context& context, GradcheckFunction f, std::span<const AnyTensor<double>> inputs,
+                        std::span<const GradcheckParameter> parameters, std::uint64_t seed,
+                        std::vector<GradcheckArgument>& arguments) {
   GradTape tape(context);
   std::vector<AnyTensor<double>> watched(inputs.data(), inputs.data() + inputs.size());
   for (AnyTensor<double>& x : watched) tape.watch(x);
@@ -145,8 +149,9 @@ inline void gradcheck_analytic(Context& context, GradcheckFunction f, std::span<
   }
 }
 
-inline GradcheckResult gradcheck(Context& context, GradcheckFunction f, std::span<const AnyTensor<double>> inputs,
-                                 std::span<const GradcheckParameter> parameters, const GradcheckOptions& options) {
+template <class = Deferred>
+GradcheckResult gradcheck(Context& context, GradcheckFunction f, std::span<const AnyTensor<double>> inputs,
+                          std::span<const GradcheckParameter> parameters, const GradcheckOptions& options) {
   if (context.tape() != nullptr) throw Error("gradcheck: the Context has a tape already");
   std::vector<GradcheckArgument> arguments;
   for (const AnyTensor<double>& x : inputs)

@@ -60,6 +60,7 @@ class Input;
 class Context {
  public:
   // Throws Error where the processor lacks the instruction set that this code was compiled for.
+  template <class = Deferred>
   explicit Context(const ContextOptions& options = {}) : Context(Pool::Kind::real, options) {}
 
   // Threads lent by the application: it must outlive the Context.
@@ -85,6 +86,7 @@ class Context {
     Dry() = default;  // no aggregate, or clang takes Context({.threads = 2}) for it
     explicit Dry(const ContextOptions& options) : ContextOptions(options) {}
   };
+  template <class = Deferred>
   explicit Context(const Dry& options) : Context(Pool::Kind::dry, options) {}
   bool dry() const noexcept { return pool_->dry(); }
 
@@ -156,6 +158,7 @@ class Context {
 
   // The only place where kernels get threads and memory: kernel(Threads). In a dry Context the cost is counted and the
   // kernel is not called. Work below some five microseconds stays on this thread.
+  template <class = Deferred>
   [[gnu::noinline]] void run(const char* operation, const Cost& cost, FunctionRef<void(Threads)> kernel) {
     check_thread();
     if (dry()) {
@@ -186,6 +189,7 @@ class Context {
   const MemoryUse& memory() const noexcept { return pool_->use(); }
   void reset_memory_peak() noexcept { pool_->reset_peak(); }
   // Takes pool memory now, so that later calls ask the system for none: reserve(plan.held_bytes).
+  template <class = Deferred>
   void reserve(std::size_t bytes) { pool_->reserve(bytes); }
 
   ScopeStack& scopes() noexcept { return scopes_; }
@@ -201,11 +205,13 @@ class Context {
     return plan;
   }
 
+  template <class = Deferred>
   void start_profile() {
     profile_.clear();
     profiling_ = true;
   }
   // The records since start_profile.
+  template <class = Deferred>
   std::vector<ProfileRecord> stop_profile() {
     profiling_ = false;
     return std::exchange(profile_, {});
@@ -239,6 +245,7 @@ class Context {
   static constexpr double bytes_per_second = 1e10;
   static constexpr double alone_below = 5e-6;
 
+  template <class = Deferred>
   Context(Pool::Kind kind, const ContextOptions& options)
       : team_(checked(team_size(kind, options))),
         pool_(new Pool(this, kind)),
@@ -259,6 +266,7 @@ class Context {
     return options.threads == 0 ? default_thread_count() : options.threads;
   }
 
+  template <class = Deferred>
   void start(const ContextOptions& options) {
     try {
       if (options.reserve_bytes > 0) pool_->reserve(options.reserve_bytes);

@@ -197,9 +197,10 @@ inline std::string read_text(const std::string& path, Index limit) {
 // renames. Without commit(), and on any failure, the old file is as it was and the temporary is gone. A symbolic link
 // is followed: what it points to is replaced. Savers of one path take turns (advisory lock on the temporary); what a
 // killed one left behind, the next one removes. Anything but a regular file, /dev/full say, is refused.
-class AtomicFile {
+template <class = Deferred>
+class BasicAtomicFile {
  public:
-  explicit AtomicFile(const std::string& path) : path_(path), target_(follow_links(path)) {
+  explicit BasicAtomicFile(const std::string& path) : path_(path), target_(follow_links(path)) {
     struct stat status {};
     const bool exists = ::lstat(target_.c_str(), &status) == 0;
     if (exists) detail::require_regular(path_, status);
@@ -210,9 +211,9 @@ class AtomicFile {
     if (exists) ::fchmod(fd_.get(), status.st_mode & 07777);  // best effort: the file may be another user's
     buffer_.reserve(buffer_bytes);
   }
-  AtomicFile(const AtomicFile&) = delete;
-  AtomicFile& operator=(const AtomicFile&) = delete;
-  ~AtomicFile() {
+  BasicAtomicFile(const BasicAtomicFile&) = delete;
+  BasicAtomicFile& operator=(const BasicAtomicFile&) = delete;
+  ~BasicAtomicFile() {
     if (fd_) ::unlink(temporary_.c_str());
   }
 
@@ -313,5 +314,6 @@ class AtomicFile {
   detail::Descriptor fd_;
   std::vector<std::byte> buffer_;
 };
+using AtomicFile = BasicAtomicFile<>;
 
 }  // namespace aulos::inline AULOS_ISA::io

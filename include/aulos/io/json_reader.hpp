@@ -50,15 +50,16 @@ struct Number {
 
 // Walks RFC 8259 text from front to back, in linear time and without a tree. The text must outlive the reader; strings
 // are views into it, or into the reader where they had escapes.
-class Reader {
+template <class = Deferred>
+class BasicReader {
  public:
   // `offset` is where the text starts in its file, for messages.
-  explicit Reader(std::string_view text, Index offset = 0) : text_(text), offset_(offset) {
+  explicit BasicReader(std::string_view text, Index offset = 0) : text_(text), offset_(offset) {
     const std::size_t valid = io::detail::utf8_valid_prefix(text);
     if (valid != text.size()) fail_at(valid, "expected UTF-8, got byte " + quote(text.substr(valid, 1)));
   }
-  Reader(const Reader&) = delete;
-  Reader& operator=(const Reader&) = delete;
+  BasicReader(const BasicReader&) = delete;
+  BasicReader& operator=(const BasicReader&) = delete;
 
   Index position() const { return static_cast<Index>(at_); }
 
@@ -325,6 +326,7 @@ class Reader {
   int depth_ = 0;
   std::forward_list<std::string> unescaped_;
 };
+using Reader = BasicReader<>;
 
 }  // namespace json
 

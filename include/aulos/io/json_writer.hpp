@@ -50,14 +50,15 @@ inline void append_string(std::string& out, std::string_view text) {
 
 // Builds compact text, commas included. Numbers are the shortest that read back to the same value, in every locale;
 // NaN and infinities, which JSON lacks, become null.
-class Writer {
+template <class = Deferred>
+class BasicWriter {
  public:
-  Writer& begin_object() { return open('{'); }
-  Writer& end_object() { return close('}'); }
-  Writer& begin_array() { return open('['); }
-  Writer& end_array() { return close(']'); }
+  BasicWriter& begin_object() { return open('{'); }
+  BasicWriter& end_object() { return close('}'); }
+  BasicWriter& begin_array() { return open('['); }
+  BasicWriter& end_array() { return close(']'); }
 
-  Writer& key(std::string_view name) {
+  BasicWriter& key(std::string_view name) {
     separate();
     append_string(text_, name);
     text_ += ':';
@@ -65,16 +66,16 @@ class Writer {
     return *this;
   }
 
-  Writer& value(std::string_view text) {
+  BasicWriter& value(std::string_view text) {
     separate();
     append_string(text_, text);
     return *this;
   }
-  Writer& value(const char* text) { return value(std::string_view(text)); }
-  Writer& value(std::nullptr_t) = delete;  // null()
+  BasicWriter& value(const char* text) { return value(std::string_view(text)); }
+  BasicWriter& value(std::nullptr_t) = delete;  // null()
 
   template <class T>
-  requires std::is_arithmetic_v<T> Writer& value(T number) {
+  requires std::is_arithmetic_v<T> BasicWriter& value(T number) {
     separate();
     if constexpr (std::is_same_v<T, bool>) {
       text_ += number ? "true" : "false";
@@ -87,7 +88,7 @@ class Writer {
     return *this;
   }
 
-  Writer& null() {
+  BasicWriter& null() {
     separate();
     text_ += "null";
     return *this;
@@ -97,13 +98,13 @@ class Writer {
   std::string take() { return std::move(text_); }
 
  private:
-  Writer& open(char c) {
+  BasicWriter& open(char c) {
     separate();
     text_ += c;
     first_ = true;
     return *this;
   }
-  Writer& close(char c) {
+  BasicWriter& close(char c) {
     text_ += c;
     first_ = false;
     return *this;
@@ -116,6 +117,7 @@ class Writer {
   std::string text_;
   bool first_ = true;
 };
+using Writer = BasicWriter<>;
 
 }  // namespace json
 

@@ -31,6 +31,7 @@ class Metadata {
     for (const Pair& pair : pairs) add(pair.key, pair.value);
   }
   // Of equal keys the first counts. Takes n log n steps, whatever the order.
+  template <class = Deferred>
   explicit Metadata(std::vector<Pair>&& pairs) {
     const auto order =
         sorted_indices(pairs.size(), [&](std::uint32_t a, std::uint32_t b) { return pairs[a].key < pairs[b].key; });
@@ -51,12 +52,14 @@ class Metadata {
     return i < pairs_.size() && pairs_[i].key == key ? &pairs_[i].value : nullptr;
   }
   // The value of a key; throws CheckpointError where there is none.
+  template <class = Deferred>
   const std::string& at(std::string_view key) const {
     if (const std::string* value = find(key)) return *value;
     throw CheckpointError(concat_text({"the metadata has no key ", quote(key)}));
   }
 
   // Adds a pair unless the key is there; whether it did.
+  template <class = Deferred>
   bool add(std::string_view key, std::string_view value) {
     const std::size_t i = place_of(key);
     if (i < pairs_.size() && pairs_[i].key == key) return false;
@@ -65,10 +68,12 @@ class Metadata {
     return true;
   }
   // Adds a pair, or gives the key a new value.
+  template <class = Deferred>
   void set(std::string_view key, std::string_view value) {
     if (!add(key, value)) pairs_[place_of(key)].value = value;
   }
   // Adds the pairs of another whose keys are not here.
+  template <class = Deferred>
   void merge(const Metadata& other) {
     std::vector<Pair> all = std::move(pairs_);
     for (const Pair& pair : other) all.push_back(pair);

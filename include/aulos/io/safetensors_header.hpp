@@ -57,6 +57,7 @@ namespace detail {
 class NameIndex {
  public:
   NameIndex() = default;
+  template <class = Deferred>
   explicit NameIndex(std::span<const TensorInfo> tensors) {
     std::vector<std::uint64_t> hashes(tensors.size());
     for (std::size_t i = 0; i < tensors.size(); ++i) hashes[i] = hash(tensors[i].name);

@@ -71,7 +71,8 @@ inline bool is_hostile_to_terminals(std::uint32_t c) {
 
 // The text with everything that a terminal would act on, and every malformed byte, as \n, \t, \xHH or \u{HHHH}; cut,
 // with its full size, after `limit` bytes of input.
-inline std::string printable(std::string_view text, std::size_t limit = 200) {
+template <class = Deferred>
+std::string printable(std::string_view text, std::size_t limit = 200) {
   std::string result;
   const auto hexadecimal = [&](std::uint32_t value, int digits) {
     for (int i = digits - 1; i >= 0; --i) result += detail::hex_digits[(value >> (4 * i)) & 15u];
@@ -105,7 +106,8 @@ inline std::string quote(std::string_view text, std::size_t limit = 200) {
 }
 
 // "[2, 3]"
-inline std::string shape_text(std::span<const Index> shape) {
+template <class = Deferred>
+std::string shape_text(std::span<const Index> shape) {
   std::string result = "[";
   for (std::size_t i = 0; i < shape.size(); ++i) result += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
   return result + "]";
@@ -113,7 +115,8 @@ inline std::string shape_text(std::span<const Index> shape) {
 
 // Insertions, deletions and substitutions that turn a into b (Levenshtein); `limit` + 1 when there are more than
 // `limit`. Costs O(min(|a|, |b|) limit).
-inline Index edit_distance(std::string_view a, std::string_view b, Index limit) {
+template <class = Deferred>
+Index edit_distance(std::string_view a, std::string_view b, Index limit) {
   while (!a.empty() && !b.empty() && a.front() == b.front()) a.remove_prefix(1), b.remove_prefix(1);
   while (!a.empty() && !b.empty() && a.back() == b.back()) a.remove_suffix(1), b.remove_suffix(1);
   if (a.size() > b.size()) std::swap(a, b);
@@ -144,7 +147,8 @@ inline Index edit_distance(std::string_view a, std::string_view b, Index limit) 
 
 // The index of the candidate with the smallest edit distance to `name`, -1 if none is within a third of its length
 // (at least 2, at most 24). `budget` bounds the work of many searches: it counts characters compared and is used up.
-inline Index nearest(std::string_view name, std::span<const std::string_view> candidates, Index& budget) {
+template <class = Deferred>
+Index nearest(std::string_view name, std::span<const std::string_view> candidates, Index& budget) {
   const Index size = static_cast<Index>(name.size());
   Index limit = std::clamp<Index>(size / 3, 2, 24);
   Index found = -1;

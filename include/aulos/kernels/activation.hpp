@@ -10,19 +10,29 @@
 namespace aulos::inline AULOS_ISA::kernels {
 
 // An activation on n contiguous elements and its gradient gx = gy f'(x), as pointers: what code that is compiled once
-// for all activations calls. y may be x; gx may be gy or x.
+// for all activations calls. y may be x; gx may be gy or x. `streamed` is the value, stored past the caches to an
+// aligned y that is not x.
 template <class T>
 struct ActivationRow {
   void (*value)(const T* x, T* y, Index n);
   void (*gradient)(const T* x, const T* gy, T* gx, Index n);
+  void (*streamed)(const T* x, T* y, Index n);
 };
 
 namespace detail {
 
 // A loop of its own, so that the constants of f stay in registers.
-template <class T, class F>
+template <class T, simd::Path path = simd::Path::cached, class F>
 [[gnu::noinline]] void activate_batches(const T* x, T* y, Index n, const F& f) {
-  for (Index i = 0; i < n; i += simd::lanes<T>) simd::store(y + i, f(simd::load(x + i)));
+  for (Index i = 0; i < n; i += simd::lanes<T>) {
+    const simd::Batch<T> value = f(simd::load(x + i));
+    if constexpr (path == simd::Path::past_caches) {
+      simd::stream(y + i, value);
+    } else {
+      simd::store(y + i, value);
+    }
+  }
+  if constexpr (path == simd::Path::past_caches) simd::stream_fence();
 }
 
 template <class T, class F>
@@ -33,15 +43,15 @@ template <class T, class F>
 }
 
 // The tail goes through a batch of its own in memory, so that f is compiled once; its bits are those of a whole batch.
-template <class T, class F>
+template <class T, simd::Path path = simd::Path::cached, class F>
 void activate_row(const T* x, T* y, Index n, const F& f) {
   constexpr Index lanes = simd::lanes<T>;
   const Index rest = n % lanes, whole = n - rest;
-  activate_batches(x, y, whole, f);
+  activate_batches<T, path>(x, y, whole, f);
   if (rest == 0) return;
   alignas(64) T tail[static_cast<std::size_t>(lanes)];
   simd::store(tail, simd::load_partial(x + whole, rest));
-  activate_batches(tail, tail, lanes, f);
+  activate_batches<T>(tail, tail, lanes, f);
   simd::store_partial(y + whole, simd::load(tail), rest);
 }
 
@@ -63,7 +73,9 @@ void activate_row_backward(const T* x, const T* gy, T* gx, Index n, const F& f) 
 // F, a function object without state, behind pointers. Without a derivative there is no gradient.
 template <class T, class F>
 constexpr ActivationRow<T> activation_row() noexcept {
-  ActivationRow<T> row{[](const T* x, T* y, Index n) { detail::activate_row(x, y, n, F{}); }, nullptr};
+  ActivationRow<T> row{
+      [](const T* x, T* y, Index n) { detail::activate_row(x, y, n, F{}); }, nullptr,
+      [](const T* x, T* y, Index n) { detail::activate_row<T, simd::Path::past_caches>(x, y, n, F{}); }};
   if constexpr (requires(simd::Batch<T> x) { F{}.derivative(x); })
     row.gradient = [](const T* x, const T* gy, T* gx, Index n) { detail::activate_row_backward(x, gy, gx, n, F{}); };
   return row;
@@ -81,11 +93,16 @@ void activate(Threads threads, Index rows, Index columns, Rows<const T> x, Rows<
       return detail::activate_row(x.data, y.data, rows * columns, f);
     }
   }
+  const bool past = detail::past_caches<T>(x.data, y, rows, columns);
   detail::for_stretches(threads, rows, columns, dense, [&](Index row, Index column, Index length) {
+    const T* from = x[row] + column;
+    T* to = y[row] + column;
     if constexpr (std::is_same_v<F, ActivationRow<T>>) {
-      f.value(x[row] + column, y[row] + column, length);
+      (past ? f.streamed : f.value)(from, to, length);
+    } else if (past) {
+      detail::activate_row<T, simd::Path::past_caches>(from, to, length, f);
     } else {
-      detail::activate_row(x[row] + column, y[row] + column, length, f);
+      detail::activate_row(from, to, length, f);
     }
   });
 }

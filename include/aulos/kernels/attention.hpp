@@ -1,7 +1,10 @@
 // Tiled softmax attention with the scores and the mask as inlined rules.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <span>
+#include <type_traits>
 
 #include "aulos/core/numeric.hpp"
 #include "aulos/core/threads.hpp"
@@ -111,16 +114,20 @@ class Forward {
           const Index rows = (std::min)(strip, at.rows - r);
           const auto panels = visible_panels<T>(mask_, bundle_.b, at.h, at.i + r, at.i + r + rows, j0, j1);
           if (panels.size > 0) {
-            // What comes next is on its way while this is computed.
-            if (j1 < nk_ && strips >= 8) prefetch_keys(bundle_, j1, n, strips);
-            if (j1 == nk_ && next != nullptr) {
-              prefetch_keys(*next, 0, n, strips);
-              if (t == 0) prefetch_queries(*next, locate(*next, 0), r);
-            }
-            if (j0 == 0 && t + 1 < tiles) prefetch_queries(bundle_, locate(bundle_, first + t + 1), r);
-            if (j1 == nk_) prefetch_results(at, r);
             for (const auto& p : panels) pack(j0, p.column);
-            add_keys(t * query_rows, r, rows, at.h, at.i + r, j0, panels);
+            // What comes next is on its way while this is computed: a few rows before each panel.
+            const bool end = j1 == nk_, more = j0 == 0 && t + 1 < tiles;
+            const Bundle* const later = end ? next : strips >= 8 ? &bundle_ : nullptr;
+            const Index j2 = end ? 0 : j1;
+            const Part keys(later != nullptr ? (std::min)(nk_ - j2, key_rows) : 0, n, strips, panels.size);
+            const Part here(rows, 0, 1, panels.size);
+            add_keys(t, r, rows, at, j0, panels, [&](Index part) {
+              if (later != nullptr) prefetch_keys(*later, j2 + keys.first(part), keys.count(part));
+              const Index from = r + here.first(part), count = here.count(part);
+              if (more) prefetch_queries(bundle_, locate(bundle_, first + t + 1), from, count);
+              if (end && next != nullptr && t == 0) prefetch_queries(*next, locate(*next, 0), from, count);
+              if (end) prefetch_results(at, from, count);
+            });
           }
           if (j1 == nk_) store_rows(t, at, r, rows);
         }
@@ -177,47 +184,60 @@ class Forward {
     });
   }
 
-  // Part n of `parts` of the key tile from `first` on.
-  void prefetch_keys(const Bundle& of, Index first, Index n, Index parts) const {
-    const Index all = (std::min)(nk_ - first, key_rows), from = all * n / parts, to = all * (n + 1) / parts;
-    for_each_run(sides_, &AttentionSide<T>::nk, first + from, to - from,
-                 [&](std::size_t s, Index local, Index, Index m) {
-                   prefetch_rows(sides_[s].k.at(of.b, local, of.key_head), sides_[s].k.token, m, shape_.width);
-                   prefetch_rows(sides_[s].v.at(of.b, local, of.value_head), sides_[s].v.token, m, shape_.value_width);
-                 });
+  // Piece n of `pieces` of some rows, in parts.
+  class Part {
+   public:
+    Part(Index rows, Index n, Index pieces, Index parts)
+        : first_(rows * n / pieces), count_(rows * (n + 1) / pieces - first_), each_((count_ + parts - 1) / parts) {}
+
+    Index first(Index part) const { return first_ + part * each_; }
+    Index count(Index part) const { return std::clamp<Index>(count_ - part * each_, 0, each_); }
+
+   private:
+    Index first_, count_, each_;
+  };
+
+  void prefetch_keys(const Bundle& of, Index first, Index n) const {
+    for_each_run(sides_, &AttentionSide<T>::nk, first, n, [&](std::size_t s, Index local, Index, Index m) {
+      prefetch_rows(sides_[s].k.at(of.b, local, of.key_head), sides_[s].k.token, m, shape_.width);
+      prefetch_rows(sides_[s].v.at(of.b, local, of.value_head), sides_[s].v.token, m, shape_.value_width);
+    });
   }
 
-  // The strip of queries from row r of a tile on.
-  void prefetch_queries(const Bundle& of, Position at, Index r) const {
-    const Index n = (std::min)(strip, at.rows - r);
+  // Queries of a tile from row r on.
+  void prefetch_queries(const Bundle& of, Position at, Index r, Index count) const {
+    const Index n = (std::min)(count, at.rows - r);
     for_each_run(sides_, &AttentionSide<T>::nq, at.i + r, n, [&](std::size_t s, Index local, Index, Index m) {
       prefetch_rows(sides_[s].q.at(of.b, local, at.h), sides_[s].q.token, m, shape_.width);
     });
   }
 
-  void prefetch_results(Position at, Index r) const {
-    const Index n = (std::min)(strip, at.rows - r);
+  void prefetch_results(Position at, Index r, Index n) const {
     for_each_run(sides_, &AttentionSide<T>::nq, at.i + r, n, [&](std::size_t s, Index local, Index, Index m) {
       prefetch_rows<1>(sides_[s].out.at(bundle_.b, local, at.h), sides_[s].out.token, m, shape_.value_width);
     });
   }
 
   // One strip of queries against the visible panels of a key tile: scores, weights, weighted sum of the values.
-  void add_keys(Index tile_row, Index r, Index rows, Index h, Index i, Index j0, const Panels<T>& panels) {
-    const Index t = tile_row / query_rows;
+  // ahead(n) is called before the n-th panel.
+  template <class Ahead>
+  void add_keys(Index t, Index r, Index rows, Position at, Index j0, const Panels<T>& panels, const Ahead& ahead) {
     typename SoftmaxOf::Rows top;
     top.fill(Batch<T>(dropped<T>));
+    Index n = 0;
     score_product<Format>(s_, q_of(t) + r * W, rows, k_, Format::elements(shape_.width), panels,
                           SoftmaxOf::plain ? top.data() : nullptr, [&](const typename Panels<T>::Entry& p) {
-                            if constexpr (requires { score_.prefetch(bundle_.b, h, i, Keys<T>{}); }) {
+                            ahead(n++);
+                            if constexpr (requires { score_.prefetch(bundle_.b, at.h, at.i, Keys<T>{}); }) {
                               const Keys<T> keys{j0 + p.column, p.count};
-                              for (Index row = 0; row < rows; ++row) score_.prefetch(bundle_.b, h, i + row, keys);
+                              for (Index x = 0; x < rows; ++x) score_.prefetch(bundle_.b, at.h, at.i + r + x, keys);
                             }
                           });
     alignas(64) T factor[static_cast<std::size_t>(SoftmaxOf::rows)], shift[static_cast<std::size_t>(SoftmaxOf::rows)];
-    softmax_.rule(s_, top, rows, bundle_.b, h, i, j0, panels);
-    softmax_.raise(top, rows, max_ + tile_row + r, factor, shift);
-    softmax_.weigh(s_, rows, panels, shift, factor, total_ + tile_row + r);
+    const Index row = t * query_rows + r;
+    softmax_.rule(s_, top, rows, bundle_.b, at.h, at.i + r, j0, panels);
+    softmax_.raise(top, rows, max_ + row, factor, shift);
+    softmax_.weigh(s_, rows, panels, shift, factor, total_ + row);
     key_product<Format>(sum_of(t) + r * W, s_, rows, v_, shape_.value_width, panels, factor);
   }
 

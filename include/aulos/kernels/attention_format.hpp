@@ -6,7 +6,8 @@
 //   scales_queries               whether q is multiplied by the scale as it is packed, or the scores are, later
 //   pack_queries, pack_keys      elements along the width
 //   pack_values, store_weights   elements along the keys; ahead(r): see NothingAhead
-//   dot(a, b, sum)               sum + the products of the numbers in a and b
+//   dot(a, b, sum)               sum + the products of the numbers in a and b; dot_each(p, b, sum), if there is one,
+//                                the same with the element at p in every lane of a
 //   exp2(x)                      2^x as exact as the format can hold it
 //   query_rows, strip            rows of a query tile, and those that are multiplied at once
 //   tiles                        whether products are those of attention_amx.hpp, and dot is not used
@@ -191,6 +192,14 @@ struct PairFormat : BatchFormat {
   static Batch<float> dot(Batch<float> a, Batch<float> b, Batch<float> sum) {
     return simd::dot_bf16(sum, simd::to_bits(a), simd::to_bits(b));
   }
+#if defined(__AVX512BF16__)
+  // dot(*a in every lane, b, sum) in one instruction, which compilers don't make of the two: for where *a is used once.
+  static Batch<float> dot_each(const float* a, Batch<float> b, Batch<float> sum) {
+    __m512 x = sum.native();
+    asm("vdpbf16ps %1%{1to16%}, %2, %0" : "+v"(x) : "m"(*a), "v"(static_cast<__m512>(b.native())));
+    return Batch<float>(Batch<float>::Native(x));
+  }
+#endif
   static Batch<float> exp2(Batch<float> x) { return coarse_exp2(x); }
 
  protected:

@@ -36,9 +36,13 @@ struct Product {
       for (int v = 0; v < Vecs; ++v) right[v] = simd::load(b + v * lanes<T>);
       AULOS_UNROLL
       for (int r = 0; r < Rows; ++r) {
-        const Batch<T> left(a[r * RowStride]);
-        AULOS_UNROLL
-        for (int v = 0; v < Vecs; ++v) sum[r][v] = Format::dot(left, right[v], sum[r][v]);
+        if constexpr (Vecs == 1 && requires { Format::dot_each(a, right[0], right[0]); }) {
+          sum[r][0] = Format::dot_each(a + r * RowStride, right[0], sum[r][0]);
+        } else {
+          const Batch<T> left(a[r * RowStride]);
+          AULOS_UNROLL
+          for (int v = 0; v < Vecs; ++v) sum[r][v] = Format::dot(left, right[v], sum[r][v]);
+        }
       }
     }
   }

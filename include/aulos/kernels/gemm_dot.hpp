@@ -36,22 +36,6 @@ struct Int8Dot {
   static Sum dot(Sum acc, simd::Words a, simd::Words b) noexcept { return simd::dot_int8(acc, a, b); }
 };
 
-// out = integer sums without their offsets, times both steps, plus the bias.
-template <int rows, int columns>
-[[gnu::always_inline]] inline void store_numbers(
-    const simd::Words (&sums)[static_cast<std::size_t>(rows)][static_cast<std::size_t>(columns)],
-    const TileOut<float>& out, Index ld) noexcept {
-  constexpr int width = static_cast<int>(simd::lanes<float>);
-  AULOS_UNROLL for (int j = 0; j < columns; ++j) {
-    const simd::Batch<float> step = simd::load(out.steps.columns + j * width);
-    const simd::Batch<float> bias = out.bias ? simd::load(out.bias + j * width) : simd::Batch<float>(-0.0f);
-    AULOS_UNROLL for (int i = 0; i < rows; ++i) {
-      const simd::Batch<float> factor = simd::Batch<float>(out.steps.rows[i]) * step;
-      simd::store(out.data + i * ld + j * width, simd::fma(simd::signed_to_float(sums[i][j]), factor, bias));
-    }
-  }
-}
-
 // As multiply_tile (`bias` of integer sums only with `steps`, and those only of one chunk). A and B are words, whose
 // bits floats hold: A packed [depth][gemm_rows], or rows `row_stride` apart; B panels [depth][gemm_cols],
 // `panel_stride` apart.
@@ -59,6 +43,7 @@ template <class Dot, int rows, int panels, bool packed>
 [[gnu::noinline]] void multiply_words(Index depth, const float* a, Index row_stride, const float* b, Index panel_stride,
                                       TileOut<float> out, Ahead ahead = {}) noexcept {
   using Sum = typename Dot::Sum;
+  using Number = simd::Batch<float>;
   constexpr int width = static_cast<int>(simd::lanes<float>), cols = gemm_cols<float>;
   constexpr Index stride = packed ? gemm_rows : 1;
   if constexpr (packed) row_stride = 1;
@@ -76,7 +61,9 @@ template <class Dot, int rows, int panels, bool packed>
       AULOS_UNROLL for (int i = 0; i < rows; ++i) acc[i][j] = first;
     }
     const Index chunk = depth - begin < Dot::chunk ? depth - begin : Dot::chunk;
-    AULOS_UNROLL_4 for (Index p = 0; p < chunk; ++p, a += stride, b += cols) {
+    // As in multiply_tile.
+    const bool alone = chunk == depth && chunk > 0 && !out.add && (!Dot::exact || out.steps.rows);
+    AULOS_UNROLL_4 for (Index p = alone ? 1 : 0; p < chunk; ++p, a += stride, b += cols) {
       if constexpr (packed) __builtin_prefetch(ahead.data, 0, 2);
       if constexpr (packed) ahead.data += ahead.step;
       AULOS_UNROLL for (int q = 0; q < panels; ++q) {
@@ -89,6 +76,28 @@ template <class Dot, int rows, int panels, bool packed>
         }
       }
     }
+    if (alone) {
+      simd::Words column[static_cast<std::size_t>(2 * panels)];
+      Number bias[static_cast<std::size_t>(2 * panels)], step[static_cast<std::size_t>(2 * panels)];
+      AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) {
+        column[j] = simd::to_bits(simd::load(b + j / 2 * panel_stride + j % 2 * width));
+        bias[j] = out.bias ? simd::load(out.bias + j * width) : Number(-0.0f);
+        step[j] = Dot::exact ? simd::load(out.steps.columns + j * width) : Number(1.0f);
+      }
+      AULOS_UNROLL for (int i = 0; i < rows; ++i) {
+        const simd::Words x = simd::to_bits(Number(a[i * row_stride]));
+        AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) {
+          const Sum sum = Dot::dot(acc[i][j], x, column[j]);
+          if constexpr (Dot::exact) {
+            const Number factor = Number(out.steps.rows[i]) * step[j];
+            simd::store(out.data + i * ld + j * width, simd::fma(simd::signed_to_float(sum), factor, bias[j]));
+          } else {
+            simd::store(out.data + i * ld + j * width, sum + bias[j]);
+          }
+        }
+      }
+      return;
+    }
     if (begin > 0 || out.add) {
       AULOS_UNROLL for (int i = 0; i < rows; ++i) {
         AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) {
@@ -96,9 +105,7 @@ template <class Dot, int rows, int panels, bool packed>
         }
       }
     }
-    if constexpr (Dot::exact) {
-      if (out.steps.rows) return store_numbers<rows, 2 * panels>(acc, out, ld);
-    } else {
+    if constexpr (!Dot::exact) {
       if (out.bias && begin + chunk == depth) {
         AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) {
           const Sum bias = Dot::load(out.bias + j * width);

@@ -56,14 +56,6 @@ constexpr double gemm_flops(GemmShape s) noexcept {
   return 2.0 * static_cast<double>(s.m) * static_cast<double>(s.n) * static_cast<double>(s.k);
 }
 
-// Where each piece packs what it multiplies: columns are split first, then rows.
-template <class T>
-constexpr GemmSplit split_gemm(GemmShape s, Index threads) noexcept {
-  const Index pieces = pieces_for(gemm_flops(s), threads, 2);
-  const Index strips = strip_count(s.m), cols = (std::min)(pieces, panel_count<T>(s.n));
-  return {std::clamp<Index>(pieces / cols, 1, strips), cols};
-}
-
 // Where workers keep the strips that they have packed, at most `block` of them, from piece to piece. A worker has rows
 // of its own as far as each panel still meets 3 strips; else groups of workers share theirs, and each packs them.
 // Columns make up the rest of the `wanted` pieces.

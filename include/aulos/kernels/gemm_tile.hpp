@@ -124,13 +124,29 @@ template <class T, Numeric storage, int rows, int panels, bool packed, PairOrder
     }
     const Index chunk = k - begin < gemm_k_chunk ? k - begin : gemm_k_chunk;
     if constexpr (storage == Numeric::exact) {
-      AULOS_UNROLL_4 for (Index p = 0; p < chunk; ++p, a += k_stride, b += cols) {
+      // Nothing else to add: the last step stores each sum when it is there, while others are still multiplied.
+      const bool alone = chunk == k && chunk > 0 && !out.add;
+      AULOS_UNROLL_4 for (Index p = alone ? 1 : 0; p < chunk; ++p, a += k_stride, b += cols) {
         if constexpr (packed) __builtin_prefetch(ahead.data, 0, 2);
         if constexpr (packed) ahead.data += ahead.step;
         AULOS_UNROLL for (int q = 0; q < panels; ++q) {
           const T* row = b + q * panel_stride;
           add_products<T, rows, 2 * panels>(a, row_stride, simd::load(row), simd::load(row + width), 2 * q, acc);
         }
+      }
+      if (alone) {
+        Batch column[static_cast<std::size_t>(2 * panels)], bias[static_cast<std::size_t>(2 * panels)];
+        AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) {
+          column[j] = simd::load(b + j / 2 * panel_stride + j % 2 * width);
+          bias[j] = out.bias ? simd::load(out.bias + j * width) : Batch(T(-0.0));
+        }
+        AULOS_UNROLL for (int i = 0; i < rows; ++i) {
+          const Batch x(a[i * row_stride]);
+          AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) {
+            simd::store(out.data + i * ld + j * width, simd::fma(x, column[j], acc[i][j]) + bias[j]);
+          }
+        }
+        return;
       }
     } else {
       const auto pairs = [panel_stride](const std::uint16_t* p, int q, int half) {

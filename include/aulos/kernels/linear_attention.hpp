@@ -262,11 +262,16 @@ struct LinearForward : LinearHead<T> {
            scratch_size<T>(chunk * e) + scratch_size<T>(chunk) + (s.form == LinearForm::causal ? causal : 0);
   }
 
-  // How many heads a piece has. The results are the same for any number.
+  // How many heads a piece has: more only where they lie side by side, and so few that no thread has an eighth more
+  // than its share. The results are the same for any number.
   static Index heads_of_piece(Index threads, const LinearAttentionShape& s, const LinearAttentionOperands<T>& in) {
     if (in.k.token < 2 * s.width || in.k.head >= in.k.token) return 1;
+    const Index all = s.batch * s.heads;
     Index count = most_heads;
-    while (count > 1 && s.batch * ((s.heads + count - 1) / count) < 2 * threads) count /= 2;
+    for (; count > 1 && threads > 1; count /= 2) {
+      const Index pieces = s.batch * ((s.heads + count - 1) / count), turns = (pieces + threads - 1) / threads;
+      if (turns * count * threads <= all + all / 8) break;
+    }
     return count;
   }
 
@@ -551,8 +556,8 @@ void linear_attention_step(Threads threads, const LinearAttentionShape& s,
 // the keys before the first; with a normaliser divided by sum_j w_ij + eps. out [B, Nq, H, E] must not overlap the
 // operands. `last` (may be absent) is the state behind the last key and may be the initial state itself. A dropped key
 // adds nothing, but the state decays past it. In chunks of 64, or of 32 and causal: the products of a chunk and the
-// state before it. 2 N (D + E) (chunk + D E / (D + E)) operations a head; sums in T. No PyTorch function; the equal of
-// fast_transformers' LinearAttention and CausalLinearAttention, and of retention.
+// state before it. 4 N D E operations a head, causal 4 N (D E + 16 (D + E)); sums in T. No PyTorch function; the equal
+// of fast_transformers' LinearAttention and CausalLinearAttention, and of retention.
 template <class T>
 void linear_attention(Threads threads, const LinearAttentionShape& s,
                       const std::type_identity_t<LinearAttentionOperands<T>>& in, HeadRows<T> out,

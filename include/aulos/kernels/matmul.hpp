@@ -42,7 +42,7 @@ struct MatmulBlock {
   Index depth, strips, panels;
 
   constexpr explicit MatmulBlock(GemmShape s) noexcept : depth((std::min)(s.k, gemm_k_chunk)) {
-    constexpr Index strip_bytes = 4 * 1024 * 1024, panel_bytes = 400 * 1024;
+    constexpr Index strip_bytes = 2 * 1024 * 1024, panel_bytes = 200 * 1024;
     const Index line = std::max<Index>(depth, 1) * static_cast<Index>(sizeof(T)), all = strip_count(s.m);
     const Index most = std::max<Index>(strip_bytes / (line * gemm_rows), 1);
     const Index blocks = std::max<Index>((all + most - 1) / most, 1);  // of the same size

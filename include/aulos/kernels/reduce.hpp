@@ -12,8 +12,8 @@ namespace aulos::inline AULOS_ISA::kernels {
 
 // Rows of one chunk of a sum over rows: fixed, so that results do not follow the thread count.
 inline constexpr Index reduce_chunk_rows = 64;
-// Columns of one piece.
-inline constexpr Index reduce_piece_columns = 128;
+// Columns of one piece at most: the longer the stretches of rows, the faster memory gives them.
+inline constexpr Index reduce_piece_columns = 512;
 
 namespace detail {
 
@@ -54,10 +54,13 @@ void row_sum(Threads threads, const T* x, Index ldx, const T* z, Index ldz, Inde
 // summed in double and added in order. y has `columns` elements and is added to.
 template <class T>
 void column_sum_add(Threads threads, const T* x, Index ldx, const T* z, Index ldz, Index rows, Index columns, T* y) {
-  if (rows == 0) return;
-  threads.run((columns + reduce_piece_columns - 1) / reduce_piece_columns, [&](Index piece, Scratch&) {
-    const Index begin = piece * reduce_piece_columns;
-    const Index width = (std::min)(reduce_piece_columns, columns - begin);
+  if (rows == 0 || columns == 0) return;
+  constexpr Index least = 64;
+  const Index share = (columns + 2 * threads.count() - 1) / (2 * threads.count());
+  const Index most = (std::min)(reduce_piece_columns, (share + least - 1) / least * least);
+  threads.run((columns + most - 1) / most, [&](Index piece, Scratch&) {
+    const Index begin = piece * most;
+    const Index width = (std::min)(most, columns - begin);
     double total[reduce_piece_columns] = {};
     for (Index r0 = 0; r0 < rows; r0 += reduce_chunk_rows) {
       double chunk[reduce_piece_columns] = {};

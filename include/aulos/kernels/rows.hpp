@@ -90,8 +90,8 @@ bool past_caches(const T* read, Rows<T> written, Index rows, Index columns) noex
          written.stride * size % batch == 0;
 }
 
-// Columns of one piece of column_sums at most.
-inline constexpr Index sum_columns = 128;
+// Columns of one piece of column_sums at most: the longer the stretches of rows, the faster memory gives them.
+inline constexpr Index sum_columns = 512;
 
 // out[k] of a group = the sum of term_k over the rows of the group, `rows_per` rows to a group (all rows where it is
 // 0), for every column. term(row, column, part) gives a batch for each k. In double, the rows in order, so that the

@@ -57,11 +57,15 @@ inline ScanPiece scan_piece(const SelectiveScanShape& s, Index piece, Index chan
 }
 
 // Channels of a piece of the forward: many, so that the pages and the rows of the memory that a token's channels lie in
-// are opened once, unless threads would be left without work. The results are the same for any number.
+// are opened once, but so few that no thread has an eighth more than its share. The results are the same for any.
 inline constexpr Index scan_widest_block = 8 * scan_block;
 inline Index scan_forward_block(const SelectiveScanShape& s, Index threads) {
+  const Index all = s.batch * s.channels;
   Index channels = scan_widest_block;
-  while (channels > scan_block && threads > 1 && scan_pieces(s, channels) < 2 * threads) channels /= 2;
+  for (; channels > scan_block && threads > 1; channels /= 2) {
+    const Index turns = (scan_pieces(s, channels) + threads - 1) / threads;
+    if (turns * channels * threads <= all + all / 8) break;
+  }
   return channels;
 }
 

