@@ -190,7 +190,9 @@ class Context {
   void reset_memory_peak() noexcept { pool_->reset_peak(); }
   // Takes pool memory now, so that later calls ask the system for none: reserve(plan.held_bytes).
   template <class = Deferred>
-  void reserve(std::size_t bytes) { pool_->reserve(bytes); }
+  void reserve(std::size_t bytes) {
+    pool_->reserve(bytes);
+  }
 
   ScopeStack& scopes() noexcept { return scopes_; }
 
