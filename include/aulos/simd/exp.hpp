@@ -155,13 +155,13 @@ inline V exp2_by(V x, const Lane<V> (&c)[Count]) noexcept {
 }
 
 // exp2_by of each x, step by step for all of them: one's latency passes with the work on the others.
-template <Vec V, std::size_t N, std::size_t Count>
-inline void exp2_all_by(V (&x)[N], const Lane<V> (&c)[Count]) noexcept {
+template <Vec V, std::size_t Size, std::size_t Count>
+inline void exp2_all_by(V (&x)[Size], const Lane<V> (&c)[Count]) noexcept {
 #if defined(__AVX512F__) && defined(__AVX512DQ__)
   if constexpr (is_batch<V>) {
-    V r[N], sum[N];
+    V r[Size], sum[Size];
     AULOS_UNROLL
-    for (std::size_t i = 0; i < N; ++i) {
+    for (std::size_t i = 0; i < Size; ++i) {
       r[i] = detail::distance_to_integer(x[i]);
       x[i] = x[i] - r[i];
       sum[i] = V(c[Count - 1]);
@@ -169,15 +169,15 @@ inline void exp2_all_by(V (&x)[N], const Lane<V> (&c)[Count]) noexcept {
     AULOS_UNROLL
     for (std::size_t k = Count - 1; k > 0; --k) {
       AULOS_UNROLL
-      for (std::size_t i = 0; i < N; ++i) sum[i] = fma(sum[i], r[i], V(c[k - 1]));
+      for (std::size_t i = 0; i < Size; ++i) sum[i] = fma(sum[i], r[i], V(c[k - 1]));
     }
     AULOS_UNROLL
-    for (std::size_t i = 0; i < N; ++i) x[i] = scale(sum[i], x[i]);
+    for (std::size_t i = 0; i < Size; ++i) x[i] = scale(sum[i], x[i]);
     return;
   }
 #endif
   AULOS_UNROLL
-  for (std::size_t i = 0; i < N; ++i) x[i] = exp2_by(x[i], c);
+  for (std::size_t i = 0; i < Size; ++i) x[i] = exp2_by(x[i], c);
 }
 
 // e^x = mantissa 2^exponent, the mantissa within [0.7, 1.42]. Meaningless where |x| is beyond a million.
