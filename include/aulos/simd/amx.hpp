@@ -108,10 +108,11 @@ inline float flush_denormal(float x) noexcept {
 
 class TileScope {
  public:
-  TileScope() noexcept {}
+  // Neither is defaulted: a scope that nothing but its life is wanted of would be an unused variable.
+  TileScope() noexcept {}  // NOLINT(modernize-use-equals-default)
   TileScope(const TileScope&) = delete;
   TileScope& operator=(const TileScope&) = delete;
-  ~TileScope() {}
+  ~TileScope() {}  // NOLINT(modernize-use-equals-default)
 };
 
 template <int number>
