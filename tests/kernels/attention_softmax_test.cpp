@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -80,7 +81,8 @@ constexpr double tolerance = sizeof(T) == 4 ? 2e-6 : 1e-13;
 
 TYPED_TEST(AttentionSoftmax, SumsOfExponentials) {
   using T = TypeParam;
-  for (const Index rows : {1, 5, 12}) {
+  for (const Index most : {1, 5, 12}) {
+    const Index rows = std::min(most, tile::ExactFormat<T>::strip);
     for (const Index nk : {1, 16, 255, 700}) {
       Strip<T> strip(rows, nk, 0.5);
       for (Index j0 = 0; j0 < nk; j0 += tile::key_rows) strip.tile(j0);
