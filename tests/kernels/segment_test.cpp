@@ -56,7 +56,13 @@ void compare(const Sizes& s, Index gap, bool windowed) {
     ASSERT_EQ(z, want_z);
     auto y = sequences;
     kernels::overlap_add<T>(team.threads(), s.batch, s.channels, table, chunked(chunks), window, sequence(y));
-    ASSERT_EQ(y, want_y);
+    if (aulos::simd::has_fma || !windowed) {
+      ASSERT_EQ(y, want_y);
+    } else {  // the kernel rounds window * value there, the twin doesn't
+      for (std::size_t i = 0; i < y.size(); ++i) {
+        ASSERT_NEAR(y[i], want_y[i], 8 * static_cast<double>(std::numeric_limits<T>::epsilon()));
+      }
+    }
   }
 }
 

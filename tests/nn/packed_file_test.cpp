@@ -93,7 +93,11 @@ TEST(PackedFile, MappedPanelsLieInTheFile) {
   {
     const Checkpoint file = Checkpoint::open(path, {.mode = Mode::map});
     load_packed(net, file);
-    EXPECT_EQ(static_cast<const void*>(file.view(file.info("fc1.weight")).data()), net.fc1.weight.view().panels);
+    const void* in_file = file.view(file.info("fc1.weight")).data();
+    // Panels of narrow vectors need not end where a cache line does: what follows them in the file is copied then.
+    const bool aligned = reinterpret_cast<std::uintptr_t>(in_file) % aulos::buffer_alignment == 0;
+    EXPECT_EQ(in_file == net.fc1.weight.view().panels, aligned);
+    EXPECT_TRUE(aligned || aulos::simd::lanes<float> < 16);
   }
   copy = net;  // both keep the mapping
   EXPECT_EQ(copy.fc1.weight.view().panels, net.fc1.weight.view().panels);
