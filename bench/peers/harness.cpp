@@ -277,7 +277,7 @@ class Session {
   // Operands are in the cache then, as in a loop of its own, and threads that slept work beside the caller: a system
   // may wake them on the caller's processor, from where they are moved some milliseconds later.
   static void warm(const Contender& c, int threads) {
-    constexpr double spreading = 0.02, long_work = 0.1;
+    constexpr double spreading = 0.1, long_work = 0.3;
     if (threads == 1) {
       if (c.estimate < 0.02) c.job->run();
     } else if (c.estimate < long_work) {

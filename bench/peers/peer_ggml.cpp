@@ -195,8 +195,8 @@ void scan(GraphJob& job, const Work& work) {
   const auto c = job.operand(ggml_f32, {states, 1, tokens, 1}, work["c"].data);
   const auto d = job.operand(ggml_f32, {channels}, work["d"].data);
   const auto ids = job.operand(ggml_i32, {1}, &sequence_bits);
-  // The outputs, and the state behind them.
-  const auto scanned = job.op("ggml_ssm_scan", state, u, dt, a, b, c, ids);
+  // The outputs, and the state behind them. Newer versions have an argument more, which must be 1.
+  const auto scanned = job.op("ggml_ssm_scan", state, u, dt, a, b, c, ids, std::int64_t{1});
   const auto y = job.op("ggml_view_1d", scanned, channels * tokens, std::size_t{0});
   const auto input = job.op("ggml_reshape_2d", u, channels, tokens);
   job.finish(job.op("ggml_add", job.op("ggml_reshape_2d", y, channels, tokens), job.op("ggml_mul", input, d)));
