@@ -275,7 +275,8 @@ class Session {
   }
 
   // Operands are in the cache then, as in a loop of its own, and threads that slept work beside the caller: a system
-  // may wake them on the caller's processor, from where they are moved some milliseconds later.
+  // may wake them on the caller's processor, from where they are moved tens of milliseconds later. Long work hardly
+  // notices either.
   static void warm(const Contender& c, int threads) {
     constexpr double spreading = 0.1, long_work = 0.3;
     if (threads == 1) {

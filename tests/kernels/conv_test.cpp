@@ -75,8 +75,7 @@ TYPED_TEST(ConvKernel, ChannelSum) {
     const Numbers<T> x(1, 2 * 3 * plane, 1);
     long double sums[3] = {};  // exact beside what is tested: ten thousand terms one after another in double are not
     for (Index i = 0; i < 6 * plane; ++i) sums[i / plane % 3] += static_cast<long double>(x.first[i]);
-    const std::vector<double> want{static_cast<double>(sums[0]), static_cast<double>(sums[1]),
-                                   static_cast<double>(sums[2])};
+    const std::vector<double> want(std::begin(sums), std::end(sums));
     expect_twin<T>(0, 1, want, 1000,
                    [&](aulos::Threads threads, T* y) { kernels::channel_sum<T>(threads, 2, 3, plane, x.first, y); });
   }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "aulos/kernels/naive/segment.hpp"
+#include "aulos/simd/batch.hpp"
 #include "kernels/sweep.hpp"
 
 namespace {
