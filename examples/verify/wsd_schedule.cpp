@@ -74,6 +74,7 @@ void trajectory(Case& c) {
   const io::TensorInfo& fc2 = c.checkpoint().info("param/fc2.weight");
   TwoLayers model = c.module<TwoLayers>(
       TwoLayers{nn::Linear<float>(fc1.shape[1], fc1.shape[0]), nn::Linear<float>(fc2.shape[1], fc2.shape[0])});
+  nn::unpack(model);  // in another mode than exact it was packed, and is trained from the values so rounded
 
   const train::ScheduleOptions options = schedule_options(config);
   const Index cooldown = config.get<Index>("cooldown");
