@@ -130,5 +130,26 @@ TYPED_TEST(AttentionRow, HasTheBitsOfATile) {
   }
 }
 
+// The keys and values of one head are 16 MiB and more: the next ones are asked for beside these.
+TYPED_TEST(AttentionRow, HasTheBitsOfATileFromMemory) {
+  using T = TypeParam;
+  const Index nk = (Index{16} << 20) / (2 * 64 * Index(sizeof(T))) + 77;
+  expect_bits_of_the_tile<T>(shape_of(1, 1, 1, 64, 64), nk, NoMask{});
+}
+
+TYPED_TEST(AttentionRow, AsksForEveryLineOfRowsOnce) {
+  using T = TypeParam;
+  constexpr Index line = 64 / Index(sizeof(T)), width = 2 * line + 1, rows = 5;
+  const auto x = numbers<T>(rows * width, 1);
+  for (const auto by : {tile::Ask::read, tile::Ask::first_level, tile::Ask::second_level}) {
+    tile::RowsAhead<T> ahead({x.data(), width, rows, 0, 0}, width, by, 4);
+    int calls = 0;
+    for (; !ahead.empty(); ++calls) ahead();
+    EXPECT_EQ(calls, (3 * rows + 3) / 4);
+    ahead();  // nothing is left: reads nothing
+  }
+  EXPECT_TRUE(tile::RowsAhead<T>().empty());
+}
+
 }  // namespace
 }  // namespace attention_test

@@ -28,6 +28,9 @@ struct RowRun {
   Index stride, n, column, left;
 };
 
+// Whether there is much between two rows.
+constexpr bool lie_apart(Index stride, Index width) { return stride >= 2 * width; }
+
 // Keys whose scores are summed in registers at the same time, so that no sum waits for itself.
 template <class T>
 inline constexpr Index keys_at_once = 2 * simd::dot_rows<T>;
@@ -38,16 +41,31 @@ constexpr bool crowded(Index stride) {
   return stride * Index(sizeof(T)) % 1024 == 0;
 }
 
-// Asks the memory for the n rows from `rows` on, for the cache of this level, a few lines at each call.
-template <class T, int level>
+// How rows are asked for before they are needed: by reading them, which a processor goes on with by itself, or by
+// prefetching them into the cache of a level, of which a core has only so many under way.
+enum class Ask { read, first_level, second_level };
+
+// Asks for the rows of a run, a few lines at each call.
+template <class T>
 class RowsAhead {
  public:
-  RowsAhead(const T* rows, Index stride, Index n, Index width) : row_(rows), stride_(stride), left_(n), width_(width) {}
+  RowsAhead() = default;
+  RowsAhead(const RowRun<T>& run, Index width, Ask by, int lines)
+      : row_(run.rows), stride_(run.stride), left_(run.n), width_(width), by_(by), lines_(lines) {}
+
+  bool empty() const { return left_ <= 0; }
 
   [[gnu::always_inline]] void operator()() {
-    for (Index line = 0; line < 4 && left_ > 0; ++line) {
-      __builtin_prefetch(row_ + column_, 0, level == 1 ? 3 : 2);
-      asm volatile("" : : "r"(row_ + column_));  // g++ removes a loop that does nothing else
+    for (int line = 0; line < lines_ && left_ > 0; ++line) {
+      const T* const p = row_ + column_;
+      if (by_ == Ask::first_level) {
+        __builtin_prefetch(p, 0, 3);
+      } else if (by_ == Ask::second_level) {
+        __builtin_prefetch(p, 0, 2);
+      } else {
+        static_cast<void>(*static_cast<const volatile T*>(p));
+      }
+      asm volatile("" : : "r"(p));  // g++ removes a loop that does nothing but prefetch
       column_ += 64 / Index(sizeof(T));
       if (column_ < width_) continue;
       column_ = 0;
@@ -57,44 +75,60 @@ class RowsAhead {
   }
 
  private:
-  const T* row_;
-  Index stride_, left_, width_, column_ = 0;
+  const T* row_ = nullptr;
+  Index stride_ = 0, left_ = 0, width_ = 0, column_ = 0;
+  Ask by_ = Ask::first_level;
+  int lines_ = 0;
+};
+
+struct NothingBeside {
+  void operator()() const {}
 };
 
 // s[j] = a . k_j for the rows k_j of k. They are read line by line across keys_at_once rows, which no processor
-// expects, so it asks for those that come next.
-template <class T>
-[[gnu::noinline]] void row_scores(T* s, const T* a, const RowRun<T>& k, Index width) {
-  const auto next = [&](Index j) { return k.rows + (j + keys_at_once<T>)*k.stride; };
+// expects, so it asks for those that come next. beside(): see simd::row_dots.
+template <class T, class Beside = NothingBeside>
+[[gnu::noinline]] void row_scores(T* s, const T* a, const RowRun<T>& k, Index width, Beside&& beside = {}) {
+  const auto next = [&](Index j, Index n) {
+    const Index first = j + keys_at_once<T>;
+    return RowRun<T>{k.rows + first * k.stride, k.stride, (std::min)(k.n + k.left - first, n), 0, 0};
+  };
   Index j = 0;
   if (!crowded<T>(k.stride)) {
     for (; j + keys_at_once<T> <= k.n; j += keys_at_once<T>) {
-      RowsAhead<T, 1> ahead(next(j), k.stride, (std::min)(k.n + k.left - j - keys_at_once<T>, keys_at_once<T>), width);
-      simd::row_dots<T, 2>(s + j, a, k.rows + j * k.stride, k.stride, width, [&] { ahead(); });
+      RowsAhead<T> ahead(next(j, keys_at_once<T>), width, Ask::first_level, 4);
+      simd::row_dots<T, 2>(s + j, a, k.rows + j * k.stride, k.stride, width, [&] {
+        ahead();
+        beside();
+      });
     }
   }
   for (; j + simd::dot_rows<T> <= k.n; j += simd::dot_rows<T>) {
-    RowsAhead<T, 2> ahead(next(j), k.stride, (std::min)(k.n + k.left - j - keys_at_once<T>, simd::dot_rows<T>), width);
-    simd::row_dots<T, 1>(s + j, a, k.rows + j * k.stride, k.stride, width, [&] { ahead(); });
+    RowsAhead<T> ahead(next(j, simd::dot_rows<T>), width, Ask::second_level, 4);
+    simd::row_dots<T, 1>(s + j, a, k.rows + j * k.stride, k.stride, width, [&] {
+      ahead();
+      beside();
+    });
   }
   if (j < k.n) simd::row_dots_part<T>(s + j, a, k.rows + j * k.stride, k.stride, k.n - j, width);
 }
 
-// sum += sum_j w[j] v_j over the rows v_j of v, in order.
-template <class T>
-[[gnu::noinline]] void add_weighted_rows(T* sum, const T* w, const RowRun<T>& v, Index width) {
+// sum += sum_j w[j] v_j over the rows v_j of v, in order. beside(): what is to be done meanwhile, a part for each row.
+template <class T, class Beside = NothingBeside>
+[[gnu::noinline]] void add_weighted_rows(T* sum, const T* w, const RowRun<T>& v, Index width, Beside&& beside = {}) {
   constexpr Index rows = 16;  // that stay in the first-level cache for all columns
   for (Index first = 0; first < v.n; first += rows) {
     const Index last = (std::min)(v.n, first + rows);
     // Rows that lie apart are not what a processor expects either.
-    const Index apart = v.stride >= 2 * width ? (std::min)(v.n + v.left - first - 2 * rows, rows) : 0;
-    RowsAhead<T, 2> ahead(v.rows + (first + 2 * rows) * v.stride, v.stride, apart, width);
+    const Index next = first + 2 * rows, apart = lie_apart(v.stride, width) ? (std::min)(v.n + v.left - next, rows) : 0;
+    RowsAhead<T> ahead({v.rows + next * v.stride, v.stride, apart, 0, 0}, width, Ask::second_level, 4);
     const auto add = [&]<int vecs>(std::integral_constant<int, vecs>, Index c, auto part) {
       Batch<T> acc[static_cast<std::size_t>(vecs)];
       AULOS_UNROLL
       for (int x = 0; x < vecs; ++x) acc[x] = part.load(sum + c + x * lanes<T>);
       for (Index j = first; j < last; ++j) {
         ahead();
+        beside();
         const Batch<T> weight(w[j]);
         AULOS_UNROLL
         for (int x = 0; x < vecs; ++x) {
@@ -123,7 +157,10 @@ class RowForward {
   static constexpr auto padded = static_cast<std::size_t>(SoftmaxOf::rows);
 
   RowForward(const AttentionShape& shape, std::span<const AttentionSide<T>> sides, const Mask& mask, const Score& score)
-      : shape_(shape), sides_(sides), mask_(mask), softmax_(shape.scale, mask, score), nk_(count_keys(sides)) {}
+      : shape_(shape), sides_(sides), mask_(mask), softmax_(shape.scale, mask, score), nk_(count_keys(sides)) {
+    const Index row = shape.groups * shape.width + shape.value_groups * shape.value_width;
+    from_memory_ = shape.batch * nk_ * row * Index(sizeof(T)) >= Index{16} << 20;
+  }
 
   // Query i of head h of batch element b, scaled, and what its result is made of.
   struct Row {
@@ -162,10 +199,12 @@ class RowForward {
     return visible_panels<T>(mask_, row.b, row.h, row.i, row.i + 1, j0, (std::min)(nk_, j0 + key_rows));
   }
 
-  // The scores of the visible keys, with their rules; the result is the largest of each lane.
-  Batch<T> score(const Row& row, Index j0, const Panels<T>& panels, T* s) const {
-    for_each_row_run(row, panels, j0, &AttentionSide<T>::k, row.h / shape_.heads_per_group(),
-                     [&](const RowRun<T>& k) { row_scores(s + k.column, row.q, k, shape_.width); });
+  // The scores of the visible keys, with their rules; the result is the largest of each lane. Asks for `ahead`.
+  Batch<T> score(const Row& row, Index j0, const Panels<T>& panels, T* s, RowsAhead<T> ahead = {}) const {
+    for_each_row_run(row, panels, j0, &AttentionSide<T>::k, row.h / shape_.heads_per_group(), [&](const RowRun<T>& k) {
+      T* const scores = s + k.column;
+      ahead.empty() ? row_scores(scores, row.q, k, shape_.width) : row_scores(scores, row.q, k, shape_.width, ahead);
+    });
     typename SoftmaxOf::Rows top;
     top[0] = Batch<T>(dropped<T>);
     for (const auto& p : panels) {
@@ -197,10 +236,15 @@ class RowForward {
   }
 
   // sum = the visible values of key tile j0, each with its weight.
-  void sum_values(const Row& row, Index j0, const Panels<T>& panels, const T* w, T* sum) const {
+  void sum_values(const Row& row, Index j0, const Panels<T>& panels, const T* w, T* sum,
+                  RowsAhead<T> ahead = {}) const {
     std::fill_n(sum, shape_.value_width, T(0));
     for_each_row_run(row, panels, j0, &AttentionSide<T>::v, row.h / shape_.heads_per_value_group(),
-                     [&](const RowRun<T>& v) { add_weighted_rows(sum, w + v.column, v, shape_.value_width); });
+                     [&](const RowRun<T>& v) {
+                       const T* const weights = w + v.column;
+                       ahead.empty() ? add_weighted_rows(sum, weights, v, shape_.value_width)
+                                     : add_weighted_rows(sum, weights, v, shape_.value_width, ahead);
+                     });
   }
 
   // row.sum = factor row.sum + sum.
@@ -229,9 +273,9 @@ class RowForward {
       for (Index r = 0; r < rows; ++r) {
         const auto visible = panels(row[r], j0);
         if (visible.size == 0) continue;
-        const Shift by = raise(row[r], score(row[r], j0, visible, s));
+        const Shift by = raise(row[r], score(row[r], j0, visible, s, values_ahead(row[r], j0)));
         weigh(row[r], visible, by, s);
-        sum_values(row[r], j0, visible, s, sum);
+        sum_values(row[r], j0, visible, s, sum, keys_ahead(row[r], j0 + key_rows));
         add_sum(row[r], by.factor, sum);
       }
     }
@@ -239,6 +283,32 @@ class RowForward {
   }
 
  private:
+  // From memory, keys and values in turn would each begin slowly again. So while the values of a tile are summed, which
+  // takes less time than they need to arrive, the next keys are read beside them, and while these are multiplied, a
+  // quarter of the values is prefetched.
+  RowsAhead<T> values_ahead(const Row& row, Index j0) const {
+    const Index head = row.h / shape_.heads_per_value_group();
+    return {neighbours(row, j0, &AttentionSide<T>::v, head, shape_.value_width), shape_.value_width, Ask::second_level,
+            1};
+  }
+  RowsAhead<T> keys_ahead(const Row& row, Index j0) const {
+    const Index head = row.h / shape_.heads_per_group();
+    return {neighbours(row, j0, &AttentionSide<T>::k, head, shape_.width), shape_.width, Ask::read, 4};
+  }
+  // The keys or values of key tile j0 that one side has. None where all may be in a cache, or rows lie apart: then it
+  // gains nothing.
+  RowRun<T> neighbours(const Row& row, Index j0, HeadRows<const T> AttentionSide<T>::*which, Index head,
+                       Index width) const {
+    RowRun<T> found{};
+    if (!from_memory_ || j0 >= nk_) return found;
+    for_each_run(sides_, &AttentionSide<T>::nk, j0, 1, [&](std::size_t s, Index local, Index, Index) {
+      const HeadRows<const T>& rows = sides_[s].*which;
+      const Index n = (std::min)(key_rows, sides_[s].nk - local);
+      if (!lie_apart(rows.token, width)) found = {rows.at(row.b, local, head), rows.token, n, 0, 0};
+    });
+    return found;
+  }
+
   // Calls body(run) for the rows of the visible panels of key tile j0, in order.
   template <class Body>
   void for_each_row_run(const Row& row, const Panels<T>& panels, Index j0, HeadRows<const T> AttentionSide<T>::*which,
@@ -260,6 +330,7 @@ class RowForward {
   const Mask& mask_;
   const SoftmaxOf softmax_;
   Index nk_;
+  bool from_memory_;
 };
 
 }  // namespace aulos::inline AULOS_ISA::kernels::tile
