@@ -50,6 +50,15 @@ float expected_sum(const float* a, Index a_stride, const float* b, Index b_strid
   }
 }
 
+// The words of row i of a strip.
+std::vector<float> strip_row(const std::vector<float>& strip, Index i, Index depth) {
+  std::vector<float> row;
+  for (Index p = 0; p < depth; ++p) {
+    row.push_back(strip[static_cast<std::size_t>((p / 16 * detail::gemm_rows + i) * 16 + p % 16)]);
+  }
+  return row;
+}
+
 template <class Dot>
 class GemmDot : public ::testing::Test {};
 using Dots = ::testing::Types<detail::Bf16Dot, detail::Int8Dot>;
@@ -61,16 +70,40 @@ constexpr bool pairs = std::is_same_v<Dot, detail::Bf16Dot>;
 TYPED_TEST(GemmDot, StripsSumInThePromisedOrder) {
   using Dot = TypeParam;
   constexpr Index rows = detail::gemm_rows, cols = detail::gemm_cols<float>;
-  for (const Index depth : {0, 1, 2, 3, 7, 767, 768, 769, 1536, 1700}) {
-    const auto strip = random_words(depth * rows + 1, 1, pairs<Dot>);
+  for (const Index depth : {0, 1, 2, 3, 7, 15, 16, 17, 31, 32, 33, 128, 129, 767, 768, 769, 1536, 1700}) {
+    const auto strip = random_words(detail::strip_depth(depth) * rows + 1, 1, pairs<Dot>);
     const auto panel = random_words(depth * cols + 1, 2, pairs<Dot>);
     for (Index valid = 1; valid <= rows; ++valid) {
       std::vector<float> tile(static_cast<std::size_t>(rows * cols), 99.0f);
       detail::multiply_word_strip<Dot>(valid, depth, strip.data(), panel.data(), tile.data());
       for (Index i = 0; i < valid; ++i) {
+        const auto row = strip_row(strip, i, depth);
         for (Index j = 0; j < cols; j += 3) {
-          const float expected = expected_sum<Dot>(strip.data() + i, rows, panel.data() + j, cols, depth);
+          const float expected = expected_sum<Dot>(row.data(), 1, panel.data() + j, cols, depth);
           ASSERT_TRUE(same_bits(tile[static_cast<std::size_t>(i * cols + j)], expected)) << depth << ' ' << i;
+        }
+      }
+    }
+  }
+}
+
+TYPED_TEST(GemmDot, HalfAStripTimesTwoPanelsIsTheSame) {
+  using Dot = TypeParam;
+  constexpr Index rows = detail::gemm_rows, half = rows / 2, cols = detail::gemm_cols<float>;
+  for (const Index depth : {1, 16, 17, 130}) {
+    const Index stride = depth * cols;
+    const auto strip = random_words(detail::strip_depth(depth) * rows, 5, pairs<Dot>);
+    const auto panels = random_words(2 * stride, 6, pairs<Dot>);
+    for (Index part = 0; part < 2; ++part) {
+      std::vector<float> tile(static_cast<std::size_t>(half * 2 * cols), 99.0f);
+      detail::multiply_words<Dot, half, 2, true>(depth, strip.data() + part * half * 16, 1, panels.data(), stride,
+                                                 tile.data());
+      for (Index i = 0; i < half; ++i) {
+        const auto row = strip_row(strip, part * half + i, depth);
+        for (Index j = 0; j < 2 * cols; ++j) {
+          const float* column = panels.data() + j / cols * stride + j % cols;
+          const float expected = expected_sum<Dot>(row.data(), 1, column, cols, depth);
+          ASSERT_TRUE(same_bits(tile[static_cast<std::size_t>(i * 2 * cols + j)], expected)) << depth << ' ' << i;
         }
       }
     }

@@ -6,6 +6,7 @@
 #include <random>
 #include <string>
 
+#include "aulos/kernels/activation.hpp"
 #include "aulos/kernels/gemm.hpp"
 #include "tests/kernels/gemm_support.hpp"
 
@@ -158,8 +159,8 @@ TEST_P(GemmMode, LargeShapesSumInThePromisedOrder) {
 
 TEST_P(GemmMode, BitsDependOnNeitherThreadsNorNeighbours) {
   const Numeric mode = GetParam();
-  const GemmShape shapes[] = {{70, 200, 301}, {1, 900, 700},  {3, 500, 1600},
-                              {200, 40, 100}, {17, 1000, 64}, {31, 130, 1700}};
+  const GemmShape shapes[] = {{70, 200, 301}, {1, 900, 700},   {3, 500, 1600}, {200, 40, 100},
+                              {17, 1000, 64}, {31, 130, 1700}, {256, 70, 96},  {77, 130, 200}};
   for (const GemmShape s : shapes) {
     Weight w(random<float>(s.n * s.k, 45), s.n, s.k, mode);
     const auto x = random<float>(s.m * s.k, 46);
@@ -179,6 +180,67 @@ TEST_P(GemmMode, BitsDependOnNeitherThreadsNorNeighbours) {
       run(one, x.data() + row * s.k, s.k, w.view(), y.data() + row * s.n, s.n, {count, s.n, s.k}, mode);
     }
     ASSERT_EQ(std::memcmp(first.data(), y.data(), bytes), 0) << s.m;
+  }
+}
+
+// With a bias that is added where the sums are: the last rows of a strip, few rows and the last columns as all others.
+TEST_P(GemmMode, BitsOfABiasDependOnNoNeighbours) {
+  const Numeric mode = GetParam();
+  constexpr Index most = 3 * detail::gemm_rows, cols = detail::gemm_cols<float>;
+  aulos::ThreadTeam team(1);
+  for (const Index k : {0, 1, 70, 1600}) {
+    for (const Index n : {2 * cols, 4 * cols - 5, 5 * cols + 3}) {
+      Weight w(random<float>(n * k, 56), n, k, mode);
+      const auto x = random<float>(most * k, 57), bias = random<float>(n, 58);
+      const auto product = [&](Index m, float* y) {
+        const auto scratch = kernels::gemm_scratch({m, n, k}, w.view(), mode);
+        kernels::gemm(team.threads(scratch), x.data(), k, w.view(), kernels::BiasActivation<float>{bias.data()}, y, n,
+                      {m, n, k}, mode);
+      };
+      std::vector<float> all(static_cast<std::size_t>(most * n));
+      product(most, all.data());
+      if (k == 0) {
+        for (Index j = 0; j < n; ++j) ASSERT_EQ(all[static_cast<std::size_t>(j)], bias[static_cast<std::size_t>(j)]);
+      }
+      for (Index m = 1; m < most; ++m) {
+        std::vector<float> y(static_cast<std::size_t>(m * n));
+        product(m, y.data());
+        ASSERT_TRUE(std::equal(y.begin(), y.end(), all.begin())) << m << ' ' << n << ' ' << k;
+      }
+    }
+  }
+}
+
+// Rows of y whole pages apart are multiplied in other tiles, as long as panels are small.
+TEST_P(GemmMode, BitsDependNotOnTheStrideOfTheResult) {
+  const Numeric mode = GetParam();
+  constexpr Index cols = detail::gemm_cols<float>, page = 1024, height = detail::gemm_rows;
+  const auto relu = kernels::activation_row<float, aulos::simd::Relu>();
+  for (const int threads : {1, 2}) {
+    aulos::ThreadTeam team(threads);
+    for (const Index k : {0, 1, 70, 256, 300, 1100}) {
+      for (const Index n : {cols, 2 * cols, 3 * cols - 1, 5 * cols, 5 * cols + 7}) {
+        Weight w(random<float>(n * k, 53), n, k, mode);
+        const auto bias = random<float>(n, 54);
+        const kernels::BiasActivation<float> epilogue{bias.data(), relu.value};
+        for (const Index m : {height, 2 * height + 5, 70 * height + 2}) {
+          if (m > 70 && k != 300) continue;
+          const auto x = random<float>(m * k, 55);
+          const GemmShape shape{m, n, k};
+          const auto product = [&](Guarded<float>& y) {
+            const auto scratch = kernels::gemm_scratch(shape, w.view(), mode);
+            kernels::gemm(team.threads(scratch), x.data(), k, w.view(), epilogue, y.data(), y.ld(), shape, mode);
+          };
+          Guarded<float> paged(m, n, page), other(m, n, page + 16);
+          product(paged);
+          product(other);
+          for (Index i = 0; i < m; ++i) {
+            for (Index j = 0; j < n; ++j) ASSERT_TRUE(same_bits(paged.at(i, j), other.at(i, j))) << m << ' ' << n;
+          }
+          ASSERT_TRUE(paged.intact()) << m << ' ' << n << ' ' << k;
+        }
+      }
+    }
   }
 }
 

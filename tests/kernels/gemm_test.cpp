@@ -174,7 +174,8 @@ TYPED_TEST(Gemm, NothingToSumGivesTheBias) {
 
 TYPED_TEST(Gemm, BitsDependOnNeitherThreadsNorNeighboursNorStorage) {
   using T = TypeParam;
-  const GemmShape shapes[] = {{70, 200, 300}, {1, 900, 700}, {3, 500, 1600}, {200, 40, 100}, {17, 1000, 64}};
+  const GemmShape shapes[] = {{70, 200, 300}, {1, 900, 700},  {3, 500, 1600},
+                              {200, 40, 100}, {17, 1000, 64}, {256, 70, 96}};
   for (const GemmShape s : shapes) {
     Weight<T> w(s.n, s.k, s.k);
     const auto x = random<T>(s.m * s.k, 30), bias = random<T>(s.n, 31);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <type_traits>
+#include <utility>
 
 #include "aulos/core/numeric.hpp"
 #include "aulos/core/threads.hpp"
@@ -16,10 +17,12 @@
 namespace aulos::inline AULOS_ISA::kernels {
 namespace detail {
 
-// What strips may take of the second-level cache: of 1 MiB, or of the 2 MiB of processors with tiles. Panels that are
-// made for each block anew need more rows to be worth it.
+// What strips may take of the second-level cache: of 1 MiB, or of the 2 MiB of processors with tiles, which leave more
+// room for lines of panels and of y (4096 rows were 3 to 8 % slower with 1280 KiB). Panels that are made for each block
+// anew need more rows to be worth it.
 template <class P>
 inline constexpr Index gemm_block_bytes = (P::makes_panels   ? 6144
+                                           : P::puts_off     ? 768
                                            : simd::has_tiles ? 1280
                                                              : 640) *
                                           Index{1024};
@@ -27,7 +30,13 @@ inline constexpr Index gemm_block_bytes = (P::makes_panels   ? 6144
 // Panels whose chunks take turns, so that a chunk of the strips is used for each before it leaves the cache: where
 // tiles outrun the third level (24 GB/s measured; at 63 GB/s one panel after another is faster).
 template <class P>
-inline constexpr Index gemm_panel_group = simd::has_tiles && !P::makes_panels ? 4 : 1;
+inline constexpr Index gemm_panel_group = P::puts_off                           ? 8
+                                          : simd::has_tiles && !P::makes_panels ? 4
+                                                                                : 1;
+template <class P>
+constexpr Index gemm_group(const P& product) noexcept {
+  return product.depth() > P::chunk ? gemm_panel_group<P> : 1;
+}
 
 // Strips of x that are packed at a time. At least 8, which share a chunk of a panel while the cache holds it.
 template <class P>
@@ -47,7 +56,7 @@ struct GemmScratch {
     const Index block = gemm_block_strips(product, s.m), cols = gemm_cols<typename P::Real>;
     strips = block * product.strip_size() + simd::lanes<typename P::Real>;
     fresh = P::makes_panels ? cols * s.k : 0;
-    tiles = (product.depth() > P::chunk ? block * gemm_panel_group<P> : 1) * (P::rows * cols);
+    tiles = (product.depth() > P::chunk ? block * gemm_panel_group<P> : 1 + P::puts_off) * (P::rows * cols);
     steps = P::has_steps ? block * P::rows : 0;
   }
   constexpr std::size_t bytes() const noexcept {
@@ -62,7 +71,7 @@ template <class P, class Multiply>
 void gemm_tile(const P& product, const typename P::Real* steps, Index valid, Index column, Index columns, bool first,
                bool last, typename P::Real* tile, TileOut<typename P::Real> out, const Multiply& multiply) {
   if constexpr (P::has_steps) {
-    if (P::fuses_steps && product.depth() <= P::chunk) {
+    if (P::fuses_steps && 0 < product.depth() && product.depth() <= P::chunk) {
       out.steps = product.steps(steps, column);
       return multiply(out);
     }
@@ -88,7 +97,7 @@ void gemm_few(const P& product, const typename P::Real* x, Index ldx, const Dest
   const T* lines = nullptr;
   const auto multiply = [&]<int at_once>(Index panel, std::integral_constant<int, at_once>) {
     const Index column = panel * cols, columns = at_once * cols;
-    const bool direct = to.y && column + columns <= s.n;
+    const bool direct = to.takes_tiles && column + columns <= s.n;
     const TileOut<T> out = direct ? to.tile_at(0, column) : TileOut<T>(tile, columns);
     gemm_tile(product, steps, few, column, columns, true, true, tile, out, [&](TileOut<T> sums) {
       product.template multiply_few<few, at_once>(lines, ldx, product.panel(panel), sums);
@@ -99,57 +108,130 @@ void gemm_few(const P& product, const typename P::Real* x, Index ldx, const Dest
   for (Range panels = next(); panels.begin < panels.end; panels = next()) {
     if (!lines) lines = product.lines(x, ldx, few, scratch.take<T>(few * product.depth()), steps);
     Index i = panels.begin;
-    for (; i + side <= panels.end; i += side) multiply(i, std::integral_constant<int, side>{});
+    const Index whole = (std::min)(panels.end, s.n / cols);  // the last one alone, as for many rows
+    for (; i + side <= whole; i += side) multiply(i, std::integral_constant<int, side>{});
     for (; i < panels.end; ++i) multiply(i, std::integral_constant<int, 1>{});
   }
 }
 
 // Rows of x as strips, and where their products go.
 template <class P>
-struct GemmBlock {
+class GemmBlock {
+ public:
   using T = typename P::Real;
 
-  const P& product;
-  const Destination<T>& to;
-  GemmShape shape;
-  Range rows;
-  T* strips;
-  T* steps;
+  GemmBlock(const P& product, const Destination<T>& to, GemmShape shape, Range rows, T* strips, T* steps) noexcept
+      : product_(product), to_(to), shape_(shape), rows_(rows), strips_(strips), steps_(steps) {}
 
-  Index count() const noexcept { return strip_count(rows.end - rows.begin, P::rows); }
+  Index count() const noexcept { return strip_count(rows_.end - rows_.begin, P::rows); }
 
   void pack(const T* x, Index ldx) const noexcept {
     for (Index i = 0; i < count(); ++i) {
-      product.pack(x + row(i) * ldx, ldx, valid(i), strips + i * product.strip_size(), steps_of(i));
+      product_.pack(x + row(i) * ldx, ldx, valid(i), strips_ + i * product_.strip_size(), steps_of(i));
     }
   }
 
-  // Chunk `from`.. of panel p, times all strips. Sums wait for the next chunk in tiles, or in y.
+  // Chunk `from`.. of panel p, times all strips from strip_begin on. Sums wait for the next chunk in tiles, or in y.
   template <class Panel>
-  void multiply(Index p, const Panel* panel, Index from, Index depth, T* tiles, Ahead ahead) const {
-    constexpr Index cols = gemm_cols<T>;
-    const Index column = p * cols, used = (std::min)(cols, shape.n - column), total = product.depth();
-    const bool first = from == 0, last = from + depth == total, whole = to.y && used == cols;
-    for (Index i = 0; i < count(); ++i, ahead.data += ahead.step * depth) {
-      T* tile = total > P::chunk ? tiles + i * (P::rows * cols) : tiles;
-      const bool direct = whole && (!P::even_rows || valid(i) % 2 == 0);
-      const TileOut<T> out = direct ? to.tile_at(row(i), column) : TileOut<T>(tile, cols);
-      gemm_tile(product, steps_of(i), valid(i), column, cols, first, last, tile, out, [&](TileOut<T> sums) {
-        product.multiply(valid(i), from, depth, strips + i * product.strip_size(), panel, sums, ahead);
-      });
-      if (!last) continue;
-      if (direct) {
-        to.finish(row(i), valid(i), column, cols);
+  void multiply(Index p, const Panel* panel, Index from, Index depth, T* tiles, Ahead ahead, Index strip_begin = 0) {
+    const Index column = p * cols, used = (std::min)(cols, shape_.n - column), total = product_.depth();
+    const bool first = from == 0, last = from + depth == total, whole = to_.takes_tiles && used == cols;
+    for (Index i = strip_begin; i < count(); ++i, ahead.data += ahead.step * depth) {
+      T* tile = tiles + (total > P::chunk ? i * tile_size : P::puts_off ? turn_ : 0);
+      const T* strip = strips_ + i * product_.strip_size();
+      // int8 adds the bias before it rounds: whole panels have it in the tile, whatever the rows.
+      const TileOut<T> y = whole ? to_.tile_at(row(i), column) : TileOut<T>(tile, cols);
+      if constexpr (P::puts_off) {
+        const bool direct = whole && (P::has_steps || (total <= P::chunk && is_even(i)));
+        const TileOut<T> out = direct ? y : TileOut<T>(tile, cols, y.bias);
+        TileOut<T> sums = P::has_steps ? TileOut<T>(tile, cols) : out;
+        sums.add = !first;
+        product_.multiply(valid(i), from, depth, strip, panel, sums, ahead,
+                          last ? WriteAhead{to_.y + row(i) * to_.ldy + column, to_.ldy} : WriteAhead{});
+        complete();
+        if (last) waiting_ = {i, column, sums.data, out, direct};
+        turn_ = tile_size - turn_;
       } else {
-        to.store(tile, cols, row(i), valid(i), column, used);
+        const bool direct = whole && is_even(i);
+        const TileOut<T> out = direct ? y : TileOut<T>(tile, cols, y.bias);
+        gemm_tile(product_, steps_of(i), valid(i), column, cols, first, last, tile, out,
+                  [&](TileOut<T> sums) { product_.multiply(valid(i), from, depth, strip, panel, sums, ahead); });
+        if (last) finish(i, column, out.data, direct);
       }
     }
   }
 
+  // Small panels by two and all strips by half, where it pays: rows of y a multiple of 4 KiB apart share one set of the
+  // first-level cache, which holds the lines of 6 rows but not of 12. The panels that are left.
+  Range multiply_pairs(Range panels, T* tiles) {
+    if constexpr (P::has_pairs) {
+      constexpr Index most = 16384, set = 4096, half = P::rows / 2;
+      const Index depth = product_.depth(), row_bytes = P::panel_row * Index{sizeof(*product_.panel(0))};
+      const bool aliased = to_.y && to_.ldy * Index{sizeof(T)} % set == 0;
+      if (!aliased || depth == 0 || depth > P::chunk || depth * row_bytes > most) return panels;
+      const Index whole = (rows_.end - rows_.begin) / P::rows, step = 2 * row_bytes / std::max<Index>(2 * whole, 1);
+      for (const Index end = (std::min)(panels.end, shape_.n / cols); panels.begin + 2 <= end; panels.begin += 2) {
+        const Index p = panels.begin;
+        Ahead ahead{reinterpret_cast<const std::byte*>(product_.panel(p + 2)), step};
+        for (Index i = 0; i < 2 * whole; ++i, ahead.data += step * depth) {
+          TileOut<T> out = to_.tile_at(rows_.begin + i * half, p * cols);
+          if constexpr (P::has_steps) out.steps = product_.steps(steps_ + i * half, p * cols);
+          product_.multiply_pair(strips_ + i / 2 * product_.strip_size(), i % 2, product_.panel(p), out, ahead);
+          to_.finish(rows_.begin + i * half, half, p * cols, 2 * cols);
+        }
+        for (const Index q : {p, p + 1}) multiply(q, product_.panel(q), 0, depth, tiles, {}, whole);
+      }
+    }
+    return panels;
+  }
+
+  // What has been put off.
+  void complete() {
+    if constexpr (P::puts_off) {
+      if (waiting_.strip < 0) return;
+      const Waiting now = std::exchange(waiting_, {});
+      const Index i = now.strip;
+      if constexpr (P::has_steps) {
+        product_.finish(now.sums, cols, valid(i), cols, steps_of(i), now.column, now.out);
+      }
+      finish(i, now.column, now.out.data, now.direct);
+    }
+  }
+
  private:
-  Index row(Index strip) const noexcept { return rows.begin + strip * P::rows; }
-  Index valid(Index strip) const noexcept { return std::min<Index>(P::rows, rows.end - row(strip)); }
-  T* steps_of(Index strip) const noexcept { return P::has_steps ? steps + strip * P::rows : steps; }
+  static constexpr Index cols = gemm_cols<T>, tile_size = P::rows * cols;
+
+  // The sums of a strip, and where they are to become numbers: in a tile, or in y (`direct`).
+  struct Waiting {
+    Index strip = -1, column = 0;
+    const T* sums = nullptr;
+    TileOut<T> out{nullptr};
+    bool direct = false;
+  };
+
+  Index row(Index strip) const noexcept { return rows_.begin + strip * P::rows; }
+  Index valid(Index strip) const noexcept { return std::min<Index>(P::rows, rows_.end - row(strip)); }
+  bool is_even(Index strip) const noexcept { return valid(strip) % P::row_step == 0; }
+  T* steps_of(Index strip) const noexcept { return P::has_steps ? steps_ + strip * P::rows : steps_; }
+
+  void finish(Index strip, Index column, T* numbers, bool direct) const {
+    const Index used = (std::min)(cols, shape_.n - column);
+    if (direct) {
+      to_.finish(row(strip), valid(strip), column, cols);
+    } else if (to_.takes_tiles && used == cols) {
+      to_.copy(numbers, row(strip), valid(strip), column);
+    } else {
+      to_.store(numbers, cols, row(strip), valid(strip), column, used);
+    }
+  }
+
+  const P& product_;
+  const Destination<T>& to_;
+  GemmShape shape_;
+  Range rows_;
+  T *strips_, *steps_;
+  Waiting waiting_ = {};
+  Index turn_ = 0;  // of two tiles: one is multiplied while the other waits
 };
 
 // The pieces that next() gives, GemmPieces until one of no rows. Strips stay as they are while the rows do.
@@ -163,12 +245,13 @@ void gemm_many(const P& product, const typename P::Real* x, Index ldx, const Des
   T* tiles = scratch.take<T>(sizes.tiles);
   T* steps = scratch.take<T>(sizes.steps);
   [[maybe_unused]] const typename P::Scope scope;
-  const Index depth = product.depth(), group = depth > P::chunk ? gemm_panel_group<P> : 1;
+  const Index depth = product.depth(), group = gemm_group(product);
   Index packed = -1;  // the first row of the strips
   for (GemmPiece piece = next(); piece.rows.begin < piece.rows.end; piece = next()) {
-    const GemmBlock<P> block{product, to, s, piece.rows, strips, steps};
+    GemmBlock<P> block(product, to, s, piece.rows, strips, steps);
     if (packed != piece.rows.begin) block.pack(x, ldx);
     packed = piece.rows.begin;
+    piece.panels = block.multiply_pairs(piece.panels, tiles);
     for (Index first = piece.panels.begin; first < piece.panels.end; first += group) {
       const Index end = (std::min)(first + group, piece.panels.end);
       Index from = 0;
@@ -192,6 +275,7 @@ void gemm_many(const P& product, const typename P::Real* x, Index ldx, const Des
         from += count;
       } while (from < depth);
     }
+    block.complete();
   }
 }
 
@@ -220,16 +304,20 @@ template <class T>
     // Few rows take as long as some more would.
     const double work = gemm_flops({std::max<Index>(s.m, 8), s.n, s.k});
     const Index workers = pieces_for(work, threads.count(), 1), wanted = pieces_for(work, workers, 16);
-    const Index side = few ? (in_place ? 1 : gemm_panels_at_once<1>) : gemm_panel_group<P>;
+    const Index side = few ? (in_place ? 1 : gemm_panels_at_once<1>) : gemm_group(product);
     const Index groups = (panel_count<T>(s.n) + side - 1) / side;
     const GemmSplit split =
         split_kept(few ? 1 : strip_count(s.m, P::rows), groups, few ? 1 : gemm_block_strips(product, s.m),
                    P::makes_panels ? 1 : workers, wanted);
+    // Workers with rows of their own get the same number, if that takes no more strips.
+    const Index strips = strip_count((s.m + split.rows - 1) / split.rows, P::rows);
+    const bool evenly = split.rows == workers && split.rows * strips <= strip_count(s.m, P::rows);
+    const Index unit = evenly ? P::row_step : P::rows;
     SharedPieces pieces(split.count(), workers);
     threads.run(workers, [&](Index worker, Scratch& scratch) {
       const auto next = [&]() -> GemmPiece {
         const Index i = pieces.take(worker);
-        return i < 0 ? GemmPiece{} : piece_of<T>(s, split, i, P::rows, side);
+        return i < 0 ? GemmPiece{} : piece_of<T>(s, split, i, unit, side);
       };
       const auto next_panels = [&] { return next().panels; };
       if (in_place) return gemm_rows_in_place(x, ldx, w, to, s, next_panels);
@@ -273,8 +361,11 @@ void gemm(Threads threads, const T* x, Index ldx, WeightView<T> w, const Epilogu
   const auto store = [&](const T* tile, Index tile_stride, Index row, Index rows, Index column, Index cols) {
     detail::apply_epilogue(epilogue, tile, tile_stride, row, rows, column, cols, y, ldy);
   };
-  detail::Destination<T> to{store};
-  if constexpr (requires { detail::plain_store<T>(epilogue); }) to = {store, y, ldy, detail::plain_store<T>(epilogue)};
+  detail::Destination<T> to{store, y, ldy};
+  if constexpr (requires { detail::plain_store<T>(epilogue); }) {
+    to.takes_tiles = true;
+    to.plain = detail::plain_store<T>(epilogue);
+  }
   detail::gemm_pieces<T>(threads, x, ldx, w, to, s, mode);
 }
 

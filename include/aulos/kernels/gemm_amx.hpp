@@ -1,5 +1,5 @@
 // Products of rounded operands by matrix tiles (AMX): 32 x 32 sums in four tiles, whatever the number of rows, so that
-// a row's bits don't depend on it. Empty where a panel isn't two tiles wide.
+// a row's bits don't depend on it. Nothing of it where a panel isn't two tiles wide.
 #pragma once
 
 #include <cstddef>
@@ -9,34 +9,51 @@
 #include "aulos/kernels/gemm_tile.hpp"
 #include "aulos/simd/amx.hpp"
 
-#if defined(__AVX512F__)
 namespace aulos::inline AULOS_ISA::kernels::detail {
 
+// Lines of y, rows `ld` apart, that are written when the sums are ready: asked for while tiles are multiplied.
+struct WriteAhead {
+  const float* data = nullptr;
+  Index ld = 0;
+};
+
+#if defined(__AVX512F__)
 inline constexpr Index amx_rows = 32, amx_words = 16;
 
 // Where strips [depth / 16][32 rows][16 words] keep words `word`.. of a row: each block of 16 rows is a tile.
 constexpr Index amx_place(Index row, Index word) noexcept { return (word / amx_words * amx_rows + row) * amx_words; }
 constexpr Index amx_depth(Index depth) noexcept { return (depth + amx_words - 1) / amx_words * amx_words; }
 
-// sums [32, 32] (or their first 16 rows), rows `ld` apart, = the strip's `count` words from a multiple of 16 on, times
-// a panel [count][32]; with `add` += that. The strip is zero behind its depth.
+// out [32, 32], or its first 16 rows, = the strip's `count` words from a multiple of 16 on, times a panel [count][32],
+// added to out.bias (at the beginning: no sum is read again) or, with `add`, to what is there. The strip is zero behind
+// its depth.
 template <Numeric mode, int halves>
-[[gnu::noinline]] void multiply_amx(Index count, const float* strip, const float* panel, float* sums, Index ld,
-                                    bool add, Ahead ahead) noexcept {
+[[gnu::noinline]] void multiply_amx(Index count, const float* strip, const float* panel, TileOut<float> out,
+                                    Ahead ahead, WriteAhead y) noexcept {
   using Block = simd::TileBlock<mode, halves>;
-  constexpr Index row_bytes = 64, panel_bytes = 128;
+  constexpr Index row_bytes = 64, panel_bytes = 128, rows = 16 * halves;
   static_assert(gemm_cols<float> == 32);
-  const Index sum_bytes = ld * Index(sizeof(float));
-  if (add) {
-    Block::load(sums, sum_bytes);
+  const Index out_bytes = (out.ld == 0 ? 32 : out.ld) * Index(sizeof(float));
+  if (out.add) {
+    Block::load(out.data, out_bytes);
+  } else if (out.bias) {
+    Block::load_row(out.bias);
   } else {
     Block::zero();
   }
-  Index p = 0;
+  Index p = 0, asked = y.data ? 0 : rows;
   for (; p + amx_words <= count; p += amx_words) {
     for (Index byte = 0; byte < amx_words * ahead.step; byte += 64) __builtin_prefetch(ahead.data + byte, 0, 2);
     ahead.data += amx_words * ahead.step;
-    Block::add(strip, row_bytes, panel, panel_bytes);
+    for (; asked < rows && asked * count < (p + amx_words) * rows; ++asked, y.data += y.ld) {
+      __builtin_prefetch(y.data, 1);
+      __builtin_prefetch(y.data + 16, 1);
+    }
+    if constexpr (halves == 2) {  // strips are asked for ahead: 1 to 7 % faster than panels
+      Block::add(strip, row_bytes, panel, panel_bytes, strip + 2 * amx_rows * amx_words, 2 * row_bytes);
+    } else {
+      Block::add(strip, row_bytes, panel, panel_bytes);
+    }
     strip += amx_rows * amx_words;
     panel += amx_words * 32;
   }
@@ -45,36 +62,22 @@ template <Numeric mode, int halves>
     std::memcpy(rest, panel, static_cast<std::size_t>((count - p) * 32) * sizeof(float));
     Block::add(strip, row_bytes, rest, panel_bytes);
   }
-  Block::store(sums, sum_bytes);
+  Block::store(out.data, out_bytes);
 }
 
-// `out` (+)= the product of `valid` rows, as multiply_tile; writes just those rows.
+// The same for `valid` rows; writes 16 or 32 all the same.
 template <Numeric mode>
 void multiply_amx_strip(Index valid, Index count, const float* strip, const float* panel, TileOut<float> out,
-                        Ahead ahead = {}) noexcept {
-  constexpr Index width = simd::lanes<float>, cols = 32;
-  alignas(64) float space[static_cast<std::size_t>(amx_rows * cols)];
-  const Index ld = out.ld == 0 ? cols : out.ld;
-  const bool whole = valid % 16 == 0;  // tiles write `out` themselves
-  float* sums = whole ? out.data : space;
-  const Index sums_ld = whole ? ld : cols;
-  const auto each = [&](const auto& body) {
-    for (Index i = 0; i < valid; ++i) {
-      for (Index j = 0; j < cols; j += width) body(sums + i * sums_ld + j, out.data + i * ld + j, j);
-    }
-  };
-  if (!whole && out.add) each([](float* sum, const float* to, Index) { simd::store(sum, simd::load(to)); });
+                        Ahead ahead = {}, WriteAhead y = {}) noexcept {
+  constexpr Index worth = 4 * amx_words;  // shorter products write what the cache still holds
+  if (count < worth || valid % 16 != 0) y = {};
   if (valid <= 16) {
-    multiply_amx<mode, 1>(count, strip, panel, sums, sums_ld, out.add, ahead);
+    multiply_amx<mode, 1>(count, strip, panel, out, ahead, y);
   } else {
-    multiply_amx<mode, 2>(count, strip, panel, sums, sums_ld, out.add, ahead);
-  }
-  if (mode == Numeric::bf16 && out.bias) {
-    each([&](const float* sum, float* to, Index j) { simd::store(to, simd::load(sum) + simd::load(out.bias + j)); });
-  } else if (!whole) {
-    each([](const float* sum, float* to, Index) { simd::store(to, simd::load(sum)); });
+    multiply_amx<mode, 2>(count, strip, panel, out, ahead, y);
   }
 }
 
-}  // namespace aulos::inline AULOS_ISA::kernels::detail
 #endif
+
+}  // namespace aulos::inline AULOS_ISA::kernels::detail

@@ -36,20 +36,27 @@ struct Int8Dot {
   static Sum dot(Sum acc, simd::Words a, simd::Words b) noexcept { return simd::dot_int8(acc, a, b); }
 };
 
+// Strips of words: rows in blocks, [depth / word_block][rows][word_block], which takes no transposition.
+inline constexpr Index word_block = 16;
+constexpr Index strip_depth(Index depth) noexcept { return (depth + word_block - 1) / word_block * word_block; }
+
 // As multiply_tile (`bias` of integer sums only with `steps`, and those only of one chunk). A and B are words, whose
-// bits floats hold: A packed [depth][gemm_rows], or rows `row_stride` apart; B panels [depth][gemm_cols],
-// `panel_stride` apart.
+// bits floats hold: A packed in blocks of gemm_rows rows, from one of their rows on, or rows `row_stride` apart; B
+// panels [depth][gemm_cols], `panel_stride` apart.
 template <class Dot, int rows, int panels, bool packed>
 [[gnu::noinline]] void multiply_words(Index depth, const float* a, Index row_stride, const float* b, Index panel_stride,
                                       TileOut<float> out, Ahead ahead = {}) noexcept {
   using Sum = typename Dot::Sum;
   using Number = simd::Batch<float>;
   constexpr int width = static_cast<int>(simd::lanes<float>), cols = gemm_cols<float>;
-  constexpr Index stride = packed ? gemm_rows : 1;
-  if constexpr (packed) row_stride = 1;
+  if constexpr (packed) row_stride = word_block;
   const Index ld = out.ld == 0 ? panels * cols : out.ld;
   if (!ahead.data) ahead.data = reinterpret_cast<const std::byte*>(b);
-  if constexpr (packed) out.prefetch(rows, panels * cols, ld);
+  // y's lines are asked for at once, or, where there is time, some with each block, so that others get through too.
+  const bool slowly = depth > 8 * word_block;
+  Index asked = packed && slowly ? 0 : rows;
+  const float* line = out.data;
+  if (packed && !slowly) out.prefetch(rows, panels * cols, ld);
   Index begin = 0;
   do {
     Sum acc[static_cast<std::size_t>(rows)][static_cast<std::size_t>(2 * panels)];
@@ -63,18 +70,26 @@ template <class Dot, int rows, int panels, bool packed>
     const Index chunk = depth - begin < Dot::chunk ? depth - begin : Dot::chunk;
     // As in multiply_tile.
     const bool alone = chunk == depth && chunk > 0 && !out.add && (!Dot::exact || out.steps.rows);
-    AULOS_UNROLL_4 for (Index p = alone ? 1 : 0; p < chunk; ++p, a += stride, b += cols) {
-      if constexpr (packed) __builtin_prefetch(ahead.data, 0, 2);
-      if constexpr (packed) ahead.data += ahead.step;
-      AULOS_UNROLL for (int q = 0; q < panels; ++q) {
-        const simd::Words column0 = simd::to_bits(simd::load(b + q * panel_stride));
-        const simd::Words column1 = simd::to_bits(simd::load(b + q * panel_stride + width));
-        AULOS_UNROLL for (int i = 0; i < rows; ++i) {
-          const simd::Words x = simd::to_bits(simd::Batch<float>(a[i * row_stride]));
-          acc[i][2 * q] = Dot::dot(acc[i][2 * q], x, column0);
-          acc[i][2 * q + 1] = Dot::dot(acc[i][2 * q + 1], x, column1);
+    for (Index left = alone ? chunk - 1 : chunk; left > 0;) {
+      const Index steps = packed && left > word_block ? word_block : left;
+      for (Index end = asked + 2; asked < rows && asked < end; ++asked, line += ld) {
+        AULOS_UNROLL for (int j = 0; j < panels * cols; j += 16) __builtin_prefetch(line + j, 1);
+      }
+      AULOS_UNROLL_4 for (Index p = 0; p < steps; ++p, ++a, b += cols) {
+        if constexpr (packed) __builtin_prefetch(ahead.data, 0, 2);
+        if constexpr (packed) ahead.data += ahead.step;
+        AULOS_UNROLL for (int q = 0; q < panels; ++q) {
+          const simd::Words column0 = simd::to_bits(simd::load(b + q * panel_stride));
+          const simd::Words column1 = simd::to_bits(simd::load(b + q * panel_stride + width));
+          AULOS_UNROLL for (int i = 0; i < rows; ++i) {
+            const simd::Words x = simd::to_bits(simd::Batch<float>(a[i * row_stride]));
+            acc[i][2 * q] = Dot::dot(acc[i][2 * q], x, column0);
+            acc[i][2 * q + 1] = Dot::dot(acc[i][2 * q + 1], x, column1);
+          }
         }
       }
+      if (packed && steps == word_block) a += (gemm_rows - 1) * word_block;
+      left -= steps;
     }
     if (alone) {
       simd::Words column[static_cast<std::size_t>(2 * panels)];
@@ -84,25 +99,27 @@ template <class Dot, int rows, int panels, bool packed>
         bias[j] = out.bias ? simd::load(out.bias + j * width) : Number(-0.0f);
         step[j] = Dot::exact ? simd::load(out.steps.columns + j * width) : Number(1.0f);
       }
+      float* row = out.data;
       AULOS_UNROLL for (int i = 0; i < rows; ++i) {
         const simd::Words x = simd::to_bits(Number(a[i * row_stride]));
         AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) {
           const Sum sum = Dot::dot(acc[i][j], x, column[j]);
           if constexpr (Dot::exact) {
             const Number factor = Number(out.steps.rows[i]) * step[j];
-            simd::store(out.data + i * ld + j * width, simd::fma(simd::signed_to_float(sum), factor, bias[j]));
+            simd::store(row + j * width, simd::fma(simd::signed_to_float(sum), factor, bias[j]));
           } else {
-            simd::store(out.data + i * ld + j * width, sum + bias[j]);
+            simd::store(row + j * width, sum + bias[j]);
           }
         }
+        advance(row, ld);
       }
       return;
     }
     if (begin > 0 || out.add) {
+      const float* row = out.data;
       AULOS_UNROLL for (int i = 0; i < rows; ++i) {
-        AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) {
-          acc[i][j] = Dot::load(out.data + i * ld + j * width) + acc[i][j];
-        }
+        AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) acc[i][j] = Dot::load(row + j * width) + acc[i][j];
+        advance(row, ld);
       }
     }
     if constexpr (!Dot::exact) {
@@ -113,8 +130,10 @@ template <class Dot, int rows, int panels, bool packed>
         }
       }
     }
+    float* row = out.data;
     AULOS_UNROLL for (int i = 0; i < rows; ++i) {
-      AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) Dot::store(out.data + i * ld + j * width, acc[i][j]);
+      AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) Dot::store(row + j * width, acc[i][j]);
+      advance(row, ld);
     }
     begin += chunk;
   } while (begin < depth);

@@ -105,13 +105,14 @@ concept EpilogueOf = requires(const E& e, simd::Batch<T> sum) {
 namespace detail {
 
 // Where tiles go: `store` takes a tile, rows x cols of y at (row, column), through the epilogue; it is behind a
-// pointer, so that the product is compiled once whatever follows it. Where the epilogue is plain, whole tiles go to y
-// (not null).
+// pointer, so that the product is compiled once whatever follows it. Where the epilogue is plain, y `takes_tiles` that
+// are whole.
 template <class T>
 struct Destination {
   FunctionRef<void(const T* tile, Index tile_stride, Index row, Index rows, Index column, Index cols)> store;
-  T* y = nullptr;
-  Index ldy = 0;
+  T* y;
+  Index ldy;
+  bool takes_tiles = false;
   PlainStore<T> plain = {};
 
   TileOut<T> tile_at(Index row, Index column) const noexcept {
@@ -121,6 +122,15 @@ struct Destination {
   void finish(Index row, Index rows, Index column, Index cols) const {
     if (!plain.activation) return;
     for (T* p = y + row * ldy + column; rows > 0; --rows, p += ldy) plain.activation(p, p, cols);
+  }
+  // y = a tile of whole rows, [rows][gemm_cols] with their bias.
+  void copy(T* tile, Index row, Index rows, Index column) const {
+    constexpr Index cols = gemm_cols<T>;
+    T* p = y + row * ldy + column;
+    for (Index i = 0; i < rows; ++i, tile += cols, p += ldy) {
+      if (plain.activation) plain.activation(tile, tile, cols);
+      for (Index j = 0; j < cols; j += simd::lanes<T>) simd::store(p + j, simd::load(tile + j));
+    }
   }
 };
 

@@ -2,17 +2,21 @@
 //
 // A product P has
 //   Real, rows            the type of y; rows of a strip
-//   even_rows             whether a strip of an odd number of rows writes one more
+//   row_step              a strip writes a multiple of so many rows
 //   depth(), chunk        elements of a line of x as strips hold it; those after which the chunks of a sum end
 //   strip_size()          elements of a strip
 //   panel_row             elements of a panel for each of the depth
 //   panel(i)              a panel; or, where makes_panels, make_panel(i, fresh) writes one
 //   pack(x, ldx, valid, strip, steps)                          rows of x as a strip, and their steps
 //   multiply(valid, begin, count, strip, panel, out, ahead)    elements [begin, begin + count) of the depth
+//   has_pairs             whether multiply_pair(strip, half, panel, out, ahead) multiplies half of the rows of a strip
+//                         and two panels
 //   has_few               whether lines(x, ldx, few, space, steps) and multiply_few<few, panels>(lines, ld, panel, out)
 //                         do the same for up to gemm_few_rows rows
 //   has_steps             whether the tile's sums are integers, which finish() turns into numbers of y
 //   fuses_steps           whether multiply() does so itself, of a depth of one chunk, given steps()
+//   puts_off              whether all that follows the sums is done while the next strip is multiplied; multiply() then
+//                         begins with the bias and is told which lines of y are written next (WriteAhead)
 //   Scope, prepare()      what a piece holds while it multiplies; what a product asks of the system before
 #pragma once
 
@@ -57,7 +61,9 @@ class ExactProduct {
   using Real = T;
   using Scope = NoScope;
   static constexpr int rows = gemm_rows;
-  static constexpr bool even_rows = true;
+  static constexpr int row_step = 2;
+  static constexpr bool puts_off = false;
+  static constexpr bool has_pairs = false;
   static constexpr bool makes_panels = false;
   static constexpr Index chunk = gemm_k_chunk;
   static constexpr Index panel_row = gemm_cols<T>;
@@ -167,7 +173,9 @@ class WordProduct {
   using Dot = std::conditional_t<mode == Numeric::bf16, Bf16Dot, Int8Dot>;
   using Scope = NoScope;
   static constexpr int rows = gemm_rows;
-  static constexpr bool even_rows = true;
+  static constexpr int row_step = 2;
+  static constexpr bool puts_off = false;
+  static constexpr bool has_pairs = gemm_many_registers;
   static constexpr bool makes_panels = false;
   static constexpr bool has_steps = mode == Numeric::int8;
   static constexpr bool fuses_steps = has_steps;
@@ -179,19 +187,13 @@ class WordProduct {
 
   static void prepare() noexcept {}
   constexpr Index depth() const noexcept { return panel_depth<mode>(k_); }
-  constexpr Index strip_size() const noexcept { return gemm_rows * depth(); }
+  constexpr Index strip_size() const noexcept { return gemm_rows * strip_depth(depth()); }
 
   void pack(const float* x, Index ldx, Index valid, float* strip, float* steps) const noexcept {
-    Quantization lines[static_cast<std::size_t>(gemm_rows)];
-    if constexpr (has_steps) {
-      for (Index i = 0; i < valid; ++i) {
-        lines[i] = Quantization::of(simd::largest_magnitude(x + i * ldx, k_));
-        steps[i] = lines[i].step;
-      }
+    pack_blocks<gemm_rows>(x, ldx, valid, strip, steps);
+    for (Index from = 0; valid % row_step != 0 && from < depth(); from += word_block) {  // the row that is written too
+      std::fill_n(strip + from * gemm_rows + valid * word_block, word_block, 0.0f);
     }
-    pack_words<gemm_rows, panel_group<mode>>(valid, k_, strip, [&](Index line, Index begin, Index count, float* words) {
-      to_words(x + line * ldx + begin, count, lines[line], words);
-    });
   }
   const float* panel(Index i) const noexcept {
     return static_cast<const float*>(panels_) + i * (gemm_cols<float> * depth());
@@ -199,6 +201,12 @@ class WordProduct {
   void multiply(Index valid, Index begin, Index count, const float* strip, const float* panel, TileOut<float> out,
                 Ahead ahead) const noexcept {
     multiply_word_strip<Dot>(valid, count, strip + begin * gemm_rows, panel, out, ahead);
+  }
+
+  void multiply_pair(const float* strip, Index half, const float* panel, TileOut<float> out,
+                     Ahead ahead) const noexcept {
+    multiply_words<Dot, gemm_rows / 2, 2, true>(depth(), strip + half * (gemm_rows / 2 * word_block), 1, panel,
+                                                gemm_cols<float> * depth(), out, ahead);
   }
 
   const float* lines(const float* x, Index& ldx, Index few, float* space, float* steps) const noexcept {
@@ -227,19 +235,48 @@ class WordProduct {
   void finish(const float* tile, Index ld, Index valid, Index columns, const float* steps, Index column,
               TileOut<float> out) const noexcept requires(mode == Numeric::int8) {
     const TileSteps with = this->steps(steps, column);
-    for (Index j = 0; j < columns; j += simd::lanes<float>) {
-      const simd::Words offsets = simd::to_bits(simd::load(reinterpret_cast<const float*>(with.offsets) + j));
-      const simd::Batch<float> column_steps = simd::load(with.columns + j);
-      const simd::Batch<float> bias = out.bias ? simd::load(out.bias + j) : simd::Batch<float>(-0.0f);
+    constexpr Index width = simd::lanes<float>;
+    for (Index j = 0; j < columns; j += gemm_cols<float>) {  // both lines of a row of y one after the other
+      simd::Words offset[2];
+      simd::Batch<float> column_step[2], bias[2];
+      AULOS_UNROLL for (int half = 0; half < 2; ++half) {
+        const Index at = j + half * width;
+        offset[half] = simd::to_bits(simd::load(reinterpret_cast<const float*>(with.offsets) + at));
+        column_step[half] = simd::load(with.columns + at);
+        bias[half] = out.bias ? simd::load(out.bias + at) : simd::Batch<float>(-0.0f);
+      }
       for (Index i = 0; i < valid; ++i) {
-        const auto exact = simd::signed_to_float(simd::to_bits(simd::load(tile + i * ld + j)) - offsets);
-        simd::store(out.data + i * out.ld + j, simd::fma(exact, simd::Batch<float>(steps[i]) * column_steps, bias));
+        const simd::Batch<float> step(steps[i]);
+        AULOS_UNROLL for (int half = 0; half < 2; ++half) {
+          const Index at = j + half * width;
+          const auto exact = simd::signed_to_float(simd::to_bits(simd::load(tile + i * ld + at)) - offset[half]);
+          simd::store(out.data + i * out.ld + at, simd::fma(exact, step * column_step[half], bias[half]));
+        }
       }
     }
   }
 
  protected:
-  constexpr Index columns_of_x() const noexcept { return k_; }
+  // Rows of x as words in blocks, zeros behind the last one.
+  template <int height>
+  void pack_blocks(const float* x, Index ldx, Index valid, float* strip, float* steps) const noexcept {
+    constexpr Index block = word_block * panel_group<mode>;
+    for (Index i = 0; i < valid; ++i, x += ldx, strip += word_block) {
+      Quantization line;
+      if constexpr (has_steps) {
+        line = Quantization::of(simd::largest_magnitude(x, k_));
+        steps[i] = line.step;
+      }
+      float* words = strip;
+      Index from = 0;
+      for (; from + block <= k_; from += block, words += height * word_block) to_words(x + from, block, line, words);
+      if (from < k_) {
+        std::fill_n(words, word_block, 0.0f);
+        to_words(x + from, k_ - from, line, words);
+      }
+    }
+  }
+
   static void to_words(const float* x, Index count, [[maybe_unused]] const Quantization& line, float* words) noexcept {
     if constexpr (mode == Numeric::bf16) {
       simd::round_to_pairs(x, count, words);
@@ -253,7 +290,7 @@ class WordProduct {
   Index n_, k_;
 };
 
-#if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__AMX_INT8__)
+#if defined(__AVX512F__)
 // The same by tiles.
 template <Numeric mode>
 class AmxProduct : public WordProduct<mode> {
@@ -261,7 +298,9 @@ class AmxProduct : public WordProduct<mode> {
   using WordProduct<mode>::depth;
   using Scope = simd::TileScope;
   static constexpr int rows = static_cast<int>(amx_rows);
-  static constexpr bool even_rows = false;
+  static constexpr int row_step = 16;
+  static constexpr bool puts_off = true;
+  static constexpr bool has_pairs = false;
   static constexpr bool fuses_steps = false;
   static constexpr bool has_few = mode == Numeric::int8;  // sums of 8-bit products are exact in any order
 
@@ -271,28 +310,11 @@ class AmxProduct : public WordProduct<mode> {
   constexpr Index strip_size() const noexcept { return amx_rows * amx_depth(depth()); }
 
   void pack(const float* x, Index ldx, Index valid, float* strip, float* steps) const noexcept {
-    constexpr Index group = panel_group<mode>, block = 8 * amx_words;  // words at a time
-    const Index k = this->columns_of_x();
-    for (Index i = 0; i < valid; ++i) {
-      Quantization line;
-      if constexpr (mode == Numeric::int8) {
-        line = Quantization::of(simd::largest_magnitude(x + i * ldx, k));
-        steps[i] = line.step;
-      }
-      for (Index word = 0; word < depth(); word += block) {
-        alignas(64) float words[static_cast<std::size_t>(block)];
-        const Index count = (std::min)(block, depth() - word), whole = amx_depth(count);
-        std::fill(words + count, words + whole, 0.0f);
-        this->to_words(x + i * ldx + word * group, (std::min)(count * group, k - word * group), line, words);
-        for (Index part = 0; part < whole; part += amx_words) {
-          std::memcpy(strip + amx_place(i, word + part), words + part, amx_words * sizeof(float));
-        }
-      }
-    }
+    this->template pack_blocks<rows>(x, ldx, valid, strip, steps);
   }
   void multiply(Index valid, Index begin, Index count, const float* strip, const float* panel, TileOut<float> out,
-                Ahead ahead) const noexcept {
-    multiply_amx_strip<mode>(valid, count, strip + begin * amx_rows, panel, out, ahead);
+                Ahead ahead, WriteAhead y) const noexcept {
+    multiply_amx_strip<mode>(valid, count, strip + begin * amx_rows, panel, out, ahead, y);
   }
 };
 #endif

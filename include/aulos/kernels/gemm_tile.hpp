@@ -48,6 +48,14 @@ template <class T, Numeric storage>
 using PanelElement = std::conditional_t<storage == Numeric::exact, T,
                                         std::conditional_t<storage == Numeric::bf16, std::uint16_t, std::int8_t>>;
 
+// p += step, here and now: compilers would compute the addresses of all rows of a tile beforehand, and move them in and
+// out of vector registers.
+template <class P>
+[[gnu::always_inline]] inline void advance(P*& p, Index step) noexcept {
+  p += step;
+  asm volatile("" : "+r"(p));
+}
+
 // What makes numbers of integer sums: (sum - offset) * (row * column), an offset and a step for each column, a step for
 // each row.
 struct TileSteps {
@@ -70,10 +78,10 @@ struct TileOut {
 
   // Asks for the lines of `rows` rows `stride` apart, to be written when the sums are ready: by then they have come.
   [[gnu::always_inline]] void prefetch(int rows, int columns, Index stride) const noexcept {
+    const T* row = data;
     AULOS_UNROLL for (int i = 0; i < rows; ++i) {
-      AULOS_UNROLL for (int j = 0; j < columns; j += static_cast<int>(64 / sizeof(T))) {
-        __builtin_prefetch(data + i * stride + j, 1);
-      }
+      AULOS_UNROLL for (int j = 0; j < columns; j += static_cast<int>(64 / sizeof(T))) __builtin_prefetch(row + j, 1);
+      advance(row, stride);
     }
   }
 };
@@ -124,9 +132,11 @@ template <class T, Numeric storage, int rows, int panels, bool packed, PairOrder
     }
     const Index chunk = k - begin < gemm_k_chunk ? k - begin : gemm_k_chunk;
     if constexpr (storage == Numeric::exact) {
-      // Nothing else to add: the last step stores each sum when it is there, while others are still multiplied.
-      const bool alone = chunk == k && chunk > 0 && !out.add;
-      AULOS_UNROLL_4 for (Index p = alone ? 1 : 0; p < chunk; ++p, a += k_stride, b += cols) {
+      // Nothing else to add: the last steps are taken row by row, each row stored while others are multiplied. A store
+      // of a batch may take two cycles, as long as two multiply-adds.
+      constexpr int last = packed && panels == 1 && gemm_many_registers ? 2 : 1;
+      const bool alone = chunk == k && chunk >= last && !out.add;
+      AULOS_UNROLL_4 for (Index p = alone ? last : 0; p < chunk; ++p, a += k_stride, b += cols) {
         if constexpr (packed) __builtin_prefetch(ahead.data, 0, 2);
         if constexpr (packed) ahead.data += ahead.step;
         AULOS_UNROLL for (int q = 0; q < panels; ++q) {
@@ -135,16 +145,22 @@ template <class T, Numeric storage, int rows, int panels, bool packed, PairOrder
         }
       }
       if (alone) {
-        Batch column[static_cast<std::size_t>(2 * panels)], bias[static_cast<std::size_t>(2 * panels)];
+        Batch column[static_cast<std::size_t>(last)][static_cast<std::size_t>(2 * panels)];
+        Batch bias[static_cast<std::size_t>(2 * panels)];
         AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) {
-          column[j] = simd::load(b + j / 2 * panel_stride + j % 2 * width);
+          AULOS_UNROLL for (int p = 0; p < last; ++p) {
+            column[p][j] = simd::load(b + p * cols + j / 2 * panel_stride + j % 2 * width);
+          }
           bias[j] = out.bias ? simd::load(out.bias + j * width) : Batch(T(-0.0));
         }
+        T* row = out.data;
         AULOS_UNROLL for (int i = 0; i < rows; ++i) {
-          const Batch x(a[i * row_stride]);
-          AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) {
-            simd::store(out.data + i * ld + j * width, simd::fma(x, column[j], acc[i][j]) + bias[j]);
+          AULOS_UNROLL for (int p = 0; p < last; ++p) {
+            const Batch x(a[i * row_stride + p * k_stride]);
+            AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) acc[i][j] = simd::fma(x, column[p][j], acc[i][j]);
           }
+          AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) simd::store(row + j * width, acc[i][j] + bias[j]);
+          advance(row, ld);
         }
         return;
       }
@@ -177,10 +193,10 @@ template <class T, Numeric storage, int rows, int panels, bool packed, PairOrder
       }
     }
     if (begin > 0 || out.add) {
+      const T* row = out.data;
       AULOS_UNROLL for (int i = 0; i < rows; ++i) {
-        AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) {
-          acc[i][j] = simd::load(out.data + i * ld + j * width) + acc[i][j];
-        }
+        AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) acc[i][j] = simd::load(row + j * width) + acc[i][j];
+        advance(row, ld);
       }
     }
     if (out.bias && begin + chunk == k) {
@@ -189,8 +205,10 @@ template <class T, Numeric storage, int rows, int panels, bool packed, PairOrder
         AULOS_UNROLL for (int i = 0; i < rows; ++i) acc[i][j] = acc[i][j] + bias;
       }
     }
+    T* row = out.data;
     AULOS_UNROLL for (int i = 0; i < rows; ++i) {
-      AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) simd::store(out.data + i * ld + j * width, acc[i][j]);
+      AULOS_UNROLL for (int j = 0; j < 2 * panels; ++j) simd::store(row + j * width, acc[i][j]);
+      advance(row, ld);
     }
     begin += chunk;
   } while (begin < k);
