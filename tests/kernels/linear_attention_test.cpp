@@ -4,12 +4,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <cstring>
 #include <limits>
+#include <vector>
 
 #include "linear_attention_problem.hpp"
 
 namespace {
 
+namespace simd = aulos::simd;
 using namespace aulos_test;
 using kernels::LinearForm;
 using kernels::Normaliser;
@@ -64,6 +68,46 @@ TYPED_TEST(LinearAttentionKernel, ThreadsGiveTheSameBits) {
       EXPECT_EQ(more.ddecay, one.ddecay);
     }
   });
+}
+
+// Results that are larger than the caches take another way, with the same bits as those of a head alone.
+TYPED_TEST(LinearAttentionKernel, PastTheCaches) {
+  using T = TypeParam;
+  const Index width = 1, values = 8 * simd::lanes<T> + 3, row = 9 * simd::lanes<T>, heads = 4;
+  const Index tokens = kernels::detail::past_caches_bytes / static_cast<Index>(sizeof(T)) / (values * heads) + 3;
+  std::vector<T> q(static_cast<std::size_t>(tokens * heads * width)), v(static_cast<std::size_t>(tokens * values));
+  for (std::size_t i = 0; i < q.size(); ++i) q[i] = static_cast<T>(1 + i % 7) / T(8);
+  for (std::size_t i = 0; i < v.size(); ++i) v[i] = static_cast<T>(i % 1001) / T(500) - T(1);
+  std::vector<T> memory(static_cast<std::size_t>(2 * tokens * heads * row) + 32, T(-77));
+  T* all = memory.data() + (64 - reinterpret_cast<std::uintptr_t>(memory.data()) % 64) % 64 / sizeof(T);
+  T* alone = all + tokens * heads * row;
+  kernels::LinearAttentionShape shape{.batch = 1,
+                                      .heads = heads,
+                                      .nq = tokens,
+                                      .nk = tokens,
+                                      .width = width,
+                                      .value_width = values,
+                                      .normaliser = Normaliser::score_sum};
+  const kernels::LinearAttentionOperands<T> in{.q = {q.data(), 0, heads * width, width},
+                                               .k = {q.data(), 0, heads * width, width},
+                                               .v = {v.data(), 0, values, 0}};
+  ASSERT_EQ(kernels::detail::LinearForward<T>::goes_past_caches(shape, {all, 0, heads * row, row}), simd::has_stream);
+  for (const LinearForm form : {LinearForm::full, LinearForm::causal}) {
+    shape.form = form;
+    aulos::ThreadTeam team(2);
+    kernels::linear_attention<T>(team.threads(kernels::linear_attention_scratch<T>(shape)), shape, in,
+                                 {all, 0, heads * row, row});
+    kernels::LinearAttentionShape one = shape;
+    one.heads = 1;
+    for (Index h = 0; h < heads; ++h) {
+      kernels::LinearAttentionOperands<T> of_head = in;
+      of_head.q.data += h * width;
+      of_head.k.data += h * width;
+      kernels::linear_attention<T>(team.threads(kernels::linear_attention_scratch<T>(one)), one, of_head,
+                                   {alone + h * row, 0, heads * row, row});
+    }
+    ASSERT_EQ(std::memcmp(all, alone, static_cast<std::size_t>(tokens * heads * row) * sizeof(T)), 0);
+  }
 }
 
 // Splitting a sequence and carrying the state changes nothing, nor does stepping token by token.

@@ -2,6 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
 #include "aulos/kernels/naive/softmax.hpp"
 #include "sweep.hpp"
 
@@ -154,6 +159,31 @@ TYPED_TEST(Softmax, BitsDoNotDependOnThreads) {
   kernels::softmax<T>(one.threads(), 400, 77, x.view(), a.view());
   kernels::softmax<T>(three.threads(), 400, 77, x.view(), b.view());
   expect_same_bits(a, b);
+}
+
+// Results that are larger than the caches take another way, with the same bits.
+TYPED_TEST(Softmax, PastTheCaches) {
+  using T = TypeParam;
+  const Index n = 2208, rows = kernels::detail::past_caches_bytes / static_cast<Index>(sizeof(T)) / n + 3;
+  std::vector<T> memory(static_cast<std::size_t>(2 * rows * n) + 32);
+  T* y = memory.data() + (64 - reinterpret_cast<std::uintptr_t>(memory.data()) % 64) % 64 / sizeof(T);
+  T* x = y + rows * n;
+  for (Index i = 0; i < rows * n; ++i) x[i] = static_cast<T>((static_cast<double>(i * 37 % 1001) - 500) * 0.01);
+  for (Index i = 0; i < n; ++i) x[n + i] = -this->inf;
+  ASSERT_EQ(kernels::detail::softmax_goes_past_caches<T>(x, {y, n}, rows, n - 1), simd::has_stream);
+  std::vector<T> alone(static_cast<std::size_t>(n));
+  for (const Index columns : {n, n - 1}) {  // n - 1: rows with gaps, and a tail
+    for (int threads = 1; threads <= 3; threads += 2) {
+      std::fill_n(y, rows * n, T(-77));
+      aulos::ThreadTeam workers(threads);
+      kernels::softmax<T>(workers.threads(), rows, columns, {x, n}, {y, n});
+      for (Index r = 0; r < rows; ++r) {
+        std::fill(alone.begin(), alone.end(), T(-77));
+        kernels::softmax<T>(workers.threads(), 1, columns, {x + r * n, n}, {alone.data(), n});
+        ASSERT_EQ(std::memcmp(y + r * n, alone.data(), static_cast<std::size_t>(n) * sizeof(T)), 0) << r;
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -9,8 +9,10 @@
 #include "aulos/core/threads.hpp"
 #include "aulos/kernels/attention_sides.hpp"
 #include "aulos/kernels/chunk.hpp"
+#include "aulos/kernels/rows.hpp"
 #include "aulos/simd/activations.hpp"
 #include "aulos/simd/reduce_rows.hpp"
+#include "aulos/simd/stream.hpp"
 
 namespace aulos::inline AULOS_ISA::kernels {
 
@@ -246,6 +248,7 @@ struct LinearForward : LinearHead<T> {
   MatrixView<const T> q_decayed, k_decayed;  // row i times g^(i + 1), row j times g^(m - 1 - j)
   T *scores, *keys;                          // causal: [m, m], rows `chunk` apart, and [D, m], phi(k) transposed
   T* inverse;                                // [m], 1 / the sums of the scores
+  bool past = false;                         // whether the results go past the caches
   Scratch rest;                              // for products
 
   // Heads that are worked on by turns at most.
@@ -426,7 +429,11 @@ struct LinearForward : LinearHead<T> {
       tile.valid = std::min<Index>(chunk::detail::tile_rows, m - tile.first);
       Index j = 0;
       for (; j + 2 * lanes <= s.value_width; j += 2 * lanes) {
-        linear_tile<T, 2>(tile, j, simd::WholeBatch<T>{});
+        if (past) {
+          linear_tile<T, 2>(tile, j, simd::StreamedBatch<T>{});
+        } else {
+          linear_tile<T, 2>(tile, j, simd::WholeBatch<T>{});
+        }
         ahead->some();
       }
       for (; j < s.value_width; j += lanes)
@@ -445,7 +452,7 @@ struct LinearForward : LinearHead<T> {
       ahead.add(x.at(b, from, heads.first), x.token, rows, (heads.count - 1) * x.head + width, written...);
     };
     if (queries) add(in.q, s.width);
-    if (queries) add(out, s.value_width, chunk::RowsAhead<T>::Use::write);
+    if (queries && !past) add(out, s.value_width, chunk::RowsAhead<T>::Use::write);
     if (key_values) add(in.k, s.width);
     if (key_values) add(in.v, s.value_width);
     return ahead;
@@ -459,6 +466,12 @@ struct LinearForward : LinearHead<T> {
     }
   }
 
+  static bool goes_past_caches(const LinearAttentionShape& s, const HeadRows<T>& out) {
+    constexpr Index lanes = simd::lanes<T>;
+    return out.batch % lanes == 0 && out.head % lanes == 0 &&
+           past_caches<T>(nullptr, Rows<T>{out.data, out.token}, s.batch * s.heads * s.nq, s.value_width);
+  }
+
   static void copy_or_clear(T* to, const T* from, Index item, Index count) {
     if (from == nullptr) {
       std::fill_n(to, count, T(0));
@@ -468,6 +481,7 @@ struct LinearForward : LinearHead<T> {
   }
 
   void run(HeadRows<T> out, const LinearState<T>& last) {
+    past = goes_past_caches(s, out);
     const bool causal = s.form == LinearForm::causal;
     const Index size = s.width * s.value_width;
     each_head([&] {
@@ -496,6 +510,7 @@ struct LinearForward : LinearHead<T> {
       if (last.kv != nullptr) std::copy_n(state, size, last.kv + Head::item() * size);
       if (last.sum != nullptr && Head::normalised()) std::copy_n(sum, s.width, last.sum + Head::item() * s.width);
     });
+    if (past) simd::stream_fence();
   }
 };
 

@@ -1,6 +1,7 @@
 // Softmax, log-softmax and log-sum-exp over rows, and their gradients.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -71,20 +72,50 @@ void fill_row(T* y, Index columns, T value) noexcept {
   for (Index i = 0; i < columns; ++i) y[i] = value;
 }
 
+// The softmax of a row by way of its exponentials e, which may lie at y or x. Row `ahead`, which is read next, is
+// prefetched meanwhile.
+template <simd::Path path, class T>
+void softmax_row(const T* x, const T* ahead, T* e, T* y, Index columns) noexcept {
+  const T top = exponent_maximum(x, columns);
+  if (is_minus_infinity(top)) return fill_row(y, columns, T(0));
+  const double sum = sum_of_exponentials(x, columns, top, [&](Index i, auto part, auto z) {
+    part.store(e + i, z);
+    if constexpr (path == simd::Path::past_caches) __builtin_prefetch(ahead + i, 0, 2);
+  });
+  const simd::Batch<T> inverse(static_cast<T>(1 / sum));
+  simd::for_lanes_on<T, path>(columns, [&](Index i, auto part) { part.store(y + i, part.load(e + i) * inverse); });
+}
+
+// Whether the results go past the caches: shorter rows are read and written at the same time as it is.
+template <class T>
+bool softmax_goes_past_caches(const T* x, Rows<T> y, Index rows, Index columns) noexcept {
+  return columns * static_cast<Index>(sizeof(T)) >= 8192 && past_caches(x, y, rows, columns);
+}
+
+// A piece's exponentials all lie in its last row, which is the only one that is written as usual.
+template <class T>
+void softmax_past_caches(Threads threads, Index rows, Index columns, Rows<const T> x, Rows<T> y) {
+  const Index per_piece = std::clamp<Index>(rows / (4 * threads.count()), 2, 16);
+  threads.run((rows + per_piece - 1) / per_piece, [&](Index piece, Scratch&) {
+    const Index last = (std::min)(rows, (piece + 1) * per_piece) - 1;
+    for (Index row = piece * per_piece; row < last; ++row) {
+      softmax_row<simd::Path::past_caches>(x[row], x[row + 1], y[last], y[row], columns);
+    }
+    softmax_row<simd::Path::cached>(x[last], x[last], y[last], y[last], columns);
+  });
+}
+
 }  // namespace detail
 
 // y = exp(x - max(x)) / sum exp(x - max(x)) over the last axis. x, y [rows, columns]; y may be x. The sum in double
 // over short runs in T, three passes over a row in cache. torch.softmax(dim=-1), but a row of -inf gives 0, not NaN.
 template <class T>
 void softmax(Threads threads, Index rows, Index columns, Rows<const T> x, Rows<T> y) {
+  if (detail::softmax_goes_past_caches(x.data, y, rows, columns)) {
+    return detail::softmax_past_caches(threads, rows, columns, x, y);
+  }
   detail::for_rows(threads, rows, columns, [&](Index row) {
-    T* to = y[row];
-    const T top = detail::exponent_maximum(x[row], columns);
-    if (detail::is_minus_infinity(top)) return detail::fill_row(to, columns, T(0));
-    const double sum =
-        detail::sum_of_exponentials(x[row], columns, top, [&](Index i, auto part, auto e) { part.store(to + i, e); });
-    const simd::Batch<T> inverse(static_cast<T>(1 / sum));
-    simd::for_lanes<T>(columns, [&](Index i, auto part) { part.store(to + i, part.load(to + i) * inverse); });
+    detail::softmax_row<simd::Path::cached>(x[row], x[row], y[row], y[row], columns);
   });
 }
 

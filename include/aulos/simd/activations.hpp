@@ -83,6 +83,22 @@ struct TanhGate {
   TwoTerms<V> square_;
 };
 
+// y / (1 + e^-x) of floats as 2^floor(n) (y / sum), which neither overflows nor rounds a subnormal twice: n is the
+// multiple of 1/16 nearest to x / ln 2, f its fraction, r = x - n ln 2, and sum = 2^floor(n) + 2^-f e^-r. Above 50
+// that is y. A limit on n, not on x, lets the sum grow for very negative x, up to infinity for -inf.
+template <Vec V>
+requires has_lookup<V>
+inline V logistic_by_lookup(V y, V x) noexcept {
+  constexpr float p[] = {-1.0f, 0.50001615f, -0.16666727f};  // (e^-r - 1) / r, error of e^-r 1.6e-9
+  const V limited = raw_min(V(50.0f), x);
+  const Sixteenths<V> sixteenths(limited);
+  const V n = raw_max(V(-240.0f), sixteenths.n);
+  const V r = less_ln2(limited, n);
+  const V power = look_up<V>(sixteenth_powers.down, sixteenths.index);
+  const V sum = fma(power * r, horner(r, p), power + scale_by_floor(V(1.0f), n));
+  return scale_by_floor(y / sum, n);
+}
+
 // max(x, 0) - |x| tail(|x|), the tail 0 from the end of the table on.
 template <Vec V, std::size_t Degree>
 requires has_lookup<V>
@@ -98,6 +114,7 @@ inline V gated_by_tail(V x, const EvenTable<Degree>& tail) noexcept {
 template <Vec V>
 inline V sigmoid(V x) noexcept {
   const V one(Lane<V>(1));
+  if constexpr (detail::has_lookup<V>) return detail::logistic_by_lookup(one, x);
   const V e = detail::Decay<V>(x).plain;
   return select(x < V(Lane<V>(0)), e, one) / (one + e);
 }
@@ -108,6 +125,7 @@ inline V silu(V x) noexcept {
   using T = Lane<V>;
   const V one(T(1)), zero(T(0)), cut(detail::Decay<V>::cut);
 #if defined(__AVX512F__)
+  if constexpr (detail::has_lookup<V>) return detail::logistic_by_lookup(x, x);
   // x / (1 + e^-x) with e^-x = m 2^n as 2^-n (x / (2^-n + m)), which neither overflows nor rounds a subnormal twice.
   // Above 50 the quotient is x; below -cut the result is 0.
   const ExpParts<V> e = exp_parts(raw_max(V(T(-50)), raw_min(cut, -x)));
@@ -330,11 +348,12 @@ struct Abs {
 struct EluPlusOne {
   template <Vec V>
   V operator()(V x) const noexcept {
-    return select(x > V(Lane<V>(0)), x + V(Lane<V>(1)), simd::exp(x));
+    const V zero(Lane<V>(0));
+    return simd::exp(raw_min(zero, x)) + raw_max(zero, x);
   }
   template <Vec V>
   V derivative(V x) const noexcept {
-    return select(x > V(Lane<V>(0)), V(Lane<V>(1)), simd::exp(x));
+    return simd::exp(raw_min(V(Lane<V>(0)), x));
   }
 };
 

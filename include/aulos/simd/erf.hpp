@@ -73,10 +73,7 @@ inline V gaussian(V t) noexcept {
 template <Vec V>
 inline V erf(V x) noexcept {
   using T = Lane<V>;
-  if constexpr (detail::has_lookup<V>) {
-    const V t = raw_min(V(detail::erf_table.last()), simd::abs(x));
-    return simd::copysign(detail::piecewise(t, detail::erf_table), x);
-  }
+  if constexpr (detail::has_lookup<V>) return detail::odd_piecewise(x, detail::erf_table);
   using Constants = detail::ErfConstants<T>;
   const V a = raw_min(V(Constants::erf_one), simd::abs(x));
   const ExpParts<V> e = exp_parts_of_product(a, -a);

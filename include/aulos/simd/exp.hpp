@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include "aulos/simd/batch.hpp"
+#include "aulos/simd/piecewise.hpp"
 
 namespace aulos::inline AULOS_ISA::simd {
 
@@ -154,6 +155,22 @@ inline V exp2_by(V x, const Lane<V> (&c)[Count]) noexcept {
   return horner(x - n, c) * pow2(n);
 }
 
+// The same from a polynomial c for 2^r, 0 <= r <= 1: an operation fewer with AVX-512, whose scale takes the floor of n.
+template <Vec V, std::size_t Count>
+inline V exp2_by_floor(V x, const Lane<V> (&c)[Count]) noexcept {
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+  if constexpr (std::is_same_v<V, Batch<float>>) {
+    return scale(horner(V(_mm512_reduce_ps(x.native(), _MM_FROUND_TO_NEG_INF)), c), x);
+  } else if constexpr (is_batch<V>) {
+    return scale(horner(V(_mm512_reduce_pd(x.native(), _MM_FROUND_TO_NEG_INF)), c), x);
+  }
+#endif
+  constexpr Lane<V> half = Lane<V>(0.5), none = sizeof(Lane<V>) == 4 ? Lane<V>(-127) : Lane<V>(-1023);
+  x = raw_max(V(none + half), x);
+  const V n = round(x - V(half));  // of an odd integer, what is below it, and r is 1
+  return horner(x - n, c) * pow2(n);
+}
+
 // exp2_by of each x, step by step for all of them: one's latency passes with the work on the others.
 template <Vec V, std::size_t Size, std::size_t Count>
 inline void exp2_all_by(V (&x)[Size], const Lane<V> (&c)[Count]) noexcept {
@@ -180,6 +197,55 @@ inline void exp2_all_by(V (&x)[Size], const Lane<V> (&c)[Count]) noexcept {
   for (std::size_t i = 0; i < Size; ++i) x[i] = exp2_by(x[i], c);
 }
 
+namespace detail {
+
+// x - n ln 2, ln 2 in two parts.
+template <Vec V>
+inline V less_ln2(V x, V n) noexcept {
+  using Constants = ExpConstants<Lane<V>>;
+  return fnma(n, V(Constants::ln2_lo), fnma(n, V(Constants::ln2_hi), x));
+}
+
+// The multiple n of 1/16 nearest to x / ln 2, and 16 n in the low bits of `index`: with the powers of 2 between looked
+// up, a polynomial of three terms is left.
+template <Vec V>
+requires has_lookup<V>
+struct Sixteenths {
+  static constexpr float round_bias = 786432.0f;  // 1.5 * 2^19: the low bits of a sum count in sixteenths
+
+  explicit Sixteenths(V x) noexcept {
+    const V biased = in_order(fma(x, V(ExpConstants<float>::inverse_ln2), V(round_bias)));
+    n = in_order(biased - V(round_bias));
+    index = to_bits(biased);
+  }
+
+  V n;
+  Bits<V> index;
+};
+
+struct PowersOfTwo {
+  alignas(64) float up[16], down[16];
+};
+// 2^(i / 16) and 2^(-i / 16)
+inline constexpr PowersOfTwo sixteenth_powers = {
+    {1.0f, 1.0442737f, 1.0905077f, 1.1387886f, 1.1892071f, 1.2418578f, 1.2968396f, 1.3542556f, 1.4142135f, 1.4768262f,
+     1.5422108f, 1.6104903f, 1.6817929f, 1.7562522f, 1.8340081f, 1.9152066f},
+    {1.0f, 0.9576033f, 0.91700405f, 0.8781261f, 0.8408964f, 0.80524516f, 0.7711054f, 0.7384131f, 0.70710677f,
+     0.6771278f, 0.6484198f, 0.6209289f, 0.59460354f, 0.5693943f, 0.5452539f, 0.52213687f}};
+
+// x 2^floor(n), |n| up to twice the exponent range.
+template <Vec V>
+requires has_lookup<V>
+inline V scale_by_floor(V x, V n) noexcept {
+  if constexpr (std::is_same_v<V, float>) {
+    return scale(x, std::floor(n));
+  } else {
+    return scale(x, n);  // the instruction takes the floor
+  }
+}
+
+}  // namespace detail
+
 // e^x = mantissa 2^exponent, the mantissa within [0.7, 1.42]. Meaningless where |x| is beyond a million.
 template <Vec V>
 struct ExpParts {
@@ -190,7 +256,7 @@ template <Vec V>
 inline ExpParts<V> exp_parts(V x) noexcept {
   using Constants = detail::ExpConstants<Lane<V>>;
   const V n = round(x * V(Constants::inverse_ln2));
-  return {horner(fnma(n, V(Constants::ln2_lo), fnma(n, V(Constants::ln2_hi), x)), Constants::p), n};
+  return {horner(detail::less_ln2(x, n), Constants::p), n};
 }
 
 // Parts of e^(a (b + b_lo)), the product not rounded, b_lo much smaller than b.
@@ -208,17 +274,35 @@ inline ExpParts<V> exp_parts_of_product(V a, V b, V b_lo = V(Lane<V>(0))) noexce
   return {horner(fma(a, b_lo, fnma(n, V(Constants::ln2_lo), r)), Constants::p), n};
 }
 
+namespace detail {
+
+// e^x, x no further than 1.2 times beyond where the result is a number.
+template <Vec V>
+requires has_lookup<V>
+inline V exp_by_lookup(V x) noexcept {
+  constexpr float p[] = {1.0f, 0.50001615f, 0.16666727f};  // (e^r - 1) / r, error of e^r 1.6e-9
+  const Sixteenths<V> sixteenths(x);
+  const V r = less_ln2(x, sixteenths.n);
+  const V power = look_up<V>(sixteenth_powers.up, sixteenths.index);
+  return scale_by_floor(fma(power * r, horner(r, p), power), sixteenths.n);
+}
+
+}  // namespace detail
+
 // e^x for every x: infinity above the range, 0 below, gradual underflow, NaN for NaN.
 template <Vec V>
 inline V exp(V x) noexcept {
   using Constants = detail::ExpConstants<Lane<V>>;
-  const ExpParts<V> e = exp_parts(raw_max(V(Constants::lowest), raw_min(V(Constants::highest), x)));
+  x = raw_max(V(Constants::lowest), raw_min(V(Constants::highest), x));
+  if constexpr (detail::has_lookup<V>) return detail::exp_by_lookup(x);
+  const ExpParts<V> e = exp_parts(x);
   return scale(e.mantissa, e.exponent);
 }
 
 // e^x for x in the range where the result is a normal number (float: -87.3 to 88.3, double: -708.3 to 709.4).
 template <Vec V>
 inline V exp_normal(V x) noexcept {
+  if constexpr (detail::has_lookup<V>) return detail::exp_by_lookup(x);
   const ExpParts<V> e = exp_parts(x);
   return e.mantissa * pow2(e.exponent);
 }

@@ -36,10 +36,7 @@ struct TanhConstants<double> {
 template <Vec V>
 inline V tanh(V x) noexcept {
   using T = Lane<V>;
-  if constexpr (detail::has_lookup<V>) {
-    const V t = raw_min(V(detail::tanh_table.last()), simd::abs(x));
-    return simd::copysign(detail::piecewise(t, detail::tanh_table), x);
-  }
+  if constexpr (detail::has_lookup<V>) return detail::odd_piecewise(x, detail::tanh_table);
   using Constants = detail::TanhConstants<T>;
   const V a = raw_min(V(Constants::one), simd::abs(x));
   const V large = V(T(1)) - V(T(2)) / (exp_normal(a + a) + V(T(1)));
