@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 #include <vector>
 
@@ -36,6 +37,41 @@ TYPED_TEST(AttentionProduct, StripsCoverEveryRowOnce) {
       EXPECT_EQ(next, rows);
     }
   }
+}
+
+// Few columns are multiplied as half a batch where a format can do that: the same bits, and nothing behind the half.
+TEST(AttentionProductPairs, HalfABatchGivesTheBitsOfAWholeOne) {
+  using Format = tile::PairFormat;
+  constexpr Index L = tile::lanes<float>, W = tile::panel<float>, rows = 17, keys = tile::key_rows;
+  const auto panels = tile::visible_panels<float>(NoMask{}, 0, 0, 0, rows, 0, keys);
+  const auto values = numbers<float>(keys * W), weights = numbers<float>(rows * keys), factor = numbers<float>(rows);
+  std::vector<float> w(static_cast<std::size_t>(rows * tile::score_stride<float>));
+  for (Index r = 0; r < rows; ++r) {
+    for (Index j = 0; j < keys; j += W) {
+      const float* const row = weights.data() + r * keys + j;
+      Format::store_weights(w.data() + r * tile::score_stride<float>, j, aulos::simd::load(row),
+                            aulos::simd::load(row + L));
+    }
+  }
+  const auto product = [&](Index width) {
+    std::vector<float> from(static_cast<std::size_t>(Format::elements(keys) * W));
+    Format::pack_values(from.data(), 0, values.data(), W, keys, width, tile::NothingAhead{});
+    std::vector<float> to(static_cast<std::size_t>(tile::query_rows * W));
+    for (Index r = 0; r < rows; ++r) std::fill_n(to.data() + r * W, width, 3.0f);
+    tile::key_product<Format>(to.data(), w.data(), rows, from.data(), width, panels, factor.data());
+    return to;
+  };
+  const auto whole = product(W);
+  for (const Index width : {Index{1}, L / 2, L / 2 + 1, L}) {
+    const auto part = product(width);
+    for (Index r = 0; r < rows; ++r) {
+      for (Index c = 0; c < L; ++c) {
+        const auto at = static_cast<std::size_t>(r * W + c);
+        ASSERT_EQ(part[at], c < width ? whole[at] : 0.0f) << width << ", " << r << ", " << c;
+      }
+    }
+  }
+  EXPECT_NE(whole[0], 0.0f);
 }
 
 // The order of the terms does not depend on how many rows a strip has.

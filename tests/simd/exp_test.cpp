@@ -93,4 +93,22 @@ TYPED_TEST(Exp, ByAPolynomialOfTwoToTheFraction) {
   EXPECT_TRUE(std::isnan(power(L::quiet_NaN())));
 }
 
+// 1 + r is exact at all integers, whichever of the two beside it n is.
+TYPED_TEST(Exp, ByAPolynomialOfTwoToTheFractionAboveTheFloor) {
+  using T = TypeParam;
+  using L = std::numeric_limits<T>;
+  static constexpr T line[] = {T(1), T(1)};
+  const auto power = [](T x) { return simd::exp2_by_floor(simd::Batch<T>(x), line).get(0); };
+  for (int n = -100; n <= 100; ++n) {
+    EXPECT_EQ(power(T(n)), std::ldexp(T(1), n)) << n;
+    for (const T r : {T(0.25), T(0.5), T(0.75)}) EXPECT_EQ(power(T(n) + r), std::ldexp(T(1) + r, n)) << n << ", " << r;
+  }
+  for (const T x : {-L::infinity(), L::lowest(), T(-1200)}) EXPECT_TRUE(same_bits(power(x), T(0))) << x;
+  const T least = T(L::min_exponent - 1);  // 2^least is the smallest normal number
+  EXPECT_EQ(power(least), L::min());
+  EXPECT_LE(power(least - T(0.125)), L::min());
+  EXPECT_GE(power(least - T(0.125)), T(0));
+  EXPECT_TRUE(std::isnan(power(L::quiet_NaN())));
+}
+
 }  // namespace

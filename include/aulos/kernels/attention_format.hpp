@@ -7,7 +7,8 @@
 //   pack_queries, pack_keys      elements along the width
 //   pack_values, store_weights   elements along the keys; ahead(r): see NothingAhead
 //   dot(a, b, sum)               sum + the products of the numbers in a and b; dot_each(p, b, sum), if there is one,
-//                                the same with the element at p in every lane of a
+//                                the same with the element at p in every lane of a; dot_each_lower, that of the lower
+//                                half of the lanes
 //   exp2(x)                      2^x as exact as the format can hold it
 //   query_rows, strip            rows of a query tile, and those that are multiplied at once
 //   tiles                        whether products are those of attention_amx.hpp, and dot is not used
@@ -197,6 +198,12 @@ struct PairFormat : BatchFormat {
   static Batch<float> dot_each(const float* a, Batch<float> b, Batch<float> sum) {
     __m512 x = sum.native();
     asm("vdpbf16ps %1%{1to16%}, %2, %0" : "+v"(x) : "m"(*a), "v"(static_cast<__m512>(b.native())));
+    return Batch<float>(Batch<float>::Native(x));
+  }
+  // The same for the lower half of the lanes, in half the time where registers are halves of a batch; 0 above.
+  static Batch<float> dot_each_lower(const float* a, Batch<float> b, Batch<float> sum) {
+    __m512 x = sum.native();
+    asm("vdpbf16ps %1%{1to8%}, %t2, %t0" : "+v"(x) : "m"(*a), "v"(static_cast<__m512>(b.native())));
     return Batch<float>(Batch<float>::Native(x));
   }
 #endif

@@ -13,8 +13,8 @@
 
 namespace aulos::inline AULOS_ISA::kernels::tile {
 
-// A tile of Rows x Vecs batches in registers.
-template <class Format, int Rows, int Vecs>
+// A tile of Rows x Vecs batches in registers. narrow: only the lower half of each is made, where a format can do that.
+template <class Format, int Rows, int Vecs, bool narrow = false>
 struct Product {
   using T = typename Format::Number;
   Batch<T> sum[static_cast<std::size_t>(Rows)][static_cast<std::size_t>(Vecs)];
@@ -36,7 +36,9 @@ struct Product {
       for (int v = 0; v < Vecs; ++v) right[v] = simd::load(b + v * lanes<T>);
       AULOS_UNROLL
       for (int r = 0; r < Rows; ++r) {
-        if constexpr (Vecs == 1 && requires { Format::dot_each(a, right[0], right[0]); }) {
+        if constexpr (narrow && requires { Format::dot_each_lower(a, right[0], right[0]); }) {
+          sum[r][0] = Format::dot_each_lower(a + r * RowStride, right[0], sum[r][0]);
+        } else if constexpr (Vecs == 1 && requires { Format::dot_each(a, right[0], right[0]); }) {
           sum[r][0] = Format::dot_each(a + r * RowStride, right[0], sum[r][0]);
         } else {
           const Batch<T> left(a[r * RowStride]);
@@ -143,8 +145,7 @@ void key_product(T* to, const T* w, Index rows, const T* from, Index width, cons
     return amx_key_product(to, Format::query_rows, w, rows, from, width, panels, factor);
   }
   for (Index c = 0; c < width; c += panel<T>) {
-    for_each_strip<T>(rows, width - c, [&](auto n, auto vecs, Index r) {
-      Product<Format, n(), vecs()> product;
+    const auto sum_strip = [&](auto product, Index r) {
       for (const auto& p : panels) {
         const Index element = p.column / Format::terms;
         product.template add<score_stride<T>, 1>(Format::elements(p.count), w + r * score_stride<T> + element,
@@ -156,6 +157,12 @@ void key_product(T* to, const T* w, Index rows, const T* from, Index width, cons
       } else {
         product.store(out, panel<T>);
       }
+    };
+    for_each_strip<T>(rows, width - c, [&](auto n, auto vecs, Index r) {
+      if constexpr (vecs() == 1 && requires(T * a, Batch<T> b) { Format::dot_each_lower(a, b, b); }) {
+        if (width - c <= lanes<T> / 2) return sum_strip(Product<Format, n(), 1, true>(), r);
+      }
+      sum_strip(Product<Format, n(), vecs()>(), r);
     });
   }
 }
