@@ -41,8 +41,8 @@ constexpr bool crowded(Index stride) {
   return stride * Index(sizeof(T)) % 1024 == 0;
 }
 
-// Whether keys and values that no cache holds are asked for in turn. AMD's Zen 4 and later, which the instructions tell,
-// read them faster by a tenth to a quarter; Intel's processors with the same instructions and tiles lose as much.
+// Whether keys and values that no cache holds are asked for in turn. AMD's Zen 4 and later, which the instructions
+// tell, read them faster by a tenth to a quarter; Intel's processors with the same instructions and tiles lose as much.
 #if defined(__AVX512BF16__) && defined(__AVX512VBMI__) && !defined(__AMX_TILE__)
 inline constexpr bool asks_in_turn = true;
 #else
