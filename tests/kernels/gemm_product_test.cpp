@@ -226,18 +226,24 @@ TEST_P(GemmMode, BitsDependNotOnTheStrideOfTheResult) {
         for (const Index m : {height, 2 * height + 5, 70 * height + 2}) {
           if (m > 70 && k != 300) continue;
           const auto x = random<float>(m * k, 55);
+          const auto residual = random<float>(m * n, 56), gate = random<float>(m * n, 57);
           const GemmShape shape{m, n, k};
-          const auto product = [&](Guarded<float>& y) {
-            const auto scratch = kernels::gemm_scratch(shape, w.view(), mode);
-            kernels::gemm(team.threads(scratch), x.data(), k, w.view(), epilogue, y.data(), y.ld(), shape, mode);
+          const auto expect_equal = [&](const auto& after) {
+            const auto product = [&](Guarded<float>& y) {
+              const auto scratch = kernels::gemm_scratch(shape, w.view(), mode);
+              kernels::gemm(team.threads(scratch), x.data(), k, w.view(), after, y.data(), y.ld(), shape, mode);
+            };
+            Guarded<float> paged(m, n, page), other(m, n, page + 16);
+            product(paged);
+            product(other);
+            for (Index i = 0; i < m; ++i) {
+              for (Index j = 0; j < n; ++j) ASSERT_TRUE(same_bits(paged.at(i, j), other.at(i, j))) << m << ' ' << n;
+            }
+            ASSERT_TRUE(paged.intact()) << m << ' ' << n << ' ' << k;
           };
-          Guarded<float> paged(m, n, page), other(m, n, page + 16);
-          product(paged);
-          product(other);
-          for (Index i = 0; i < m; ++i) {
-            for (Index j = 0; j < n; ++j) ASSERT_TRUE(same_bits(paged.at(i, j), other.at(i, j))) << m << ' ' << n;
-          }
-          ASSERT_TRUE(paged.intact()) << m << ' ' << n << ' ' << k;
+          expect_equal(epilogue);
+          expect_equal(kernels::GatedResidual<float>{
+              .bias = bias.data(), .residual = residual.data(), .ldr = n, .gate = gate.data(), .ldg = n});
         }
       }
     }

@@ -167,8 +167,8 @@ class GemmBlock {
     if constexpr (P::has_pairs) {
       constexpr Index most = 16384, set = 4096, half = P::rows / 2;
       const Index depth = product_.depth(), row_bytes = P::panel_row * Index{sizeof(*product_.panel(0))};
-      const bool aliased = to_.y && to_.ldy * Index{sizeof(T)} % set == 0;
-      if (!aliased || depth == 0 || depth > P::chunk || depth * row_bytes > most) return panels;
+      const bool aliased = to_.ldy * Index{sizeof(T)} % set == 0;
+      if (!to_.takes_tiles || !aliased || depth == 0 || depth > P::chunk || depth * row_bytes > most) return panels;
       const Index whole = (rows_.end - rows_.begin) / P::rows, step = 2 * row_bytes / std::max<Index>(2 * whole, 1);
       for (const Index end = (std::min)(panels.end, shape_.n / cols); panels.begin + 2 <= end; panels.begin += 2) {
         const Index p = panels.begin;
