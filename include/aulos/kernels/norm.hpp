@@ -213,13 +213,13 @@ template <class T, Centering kCentering>
 }
 
 // Short rows go through each step several at a time, so that a row's sums, root and division, each a long chain of
-// latencies, pass while the processor works on the next row's.
+// latencies, pass while the processor works on the next row's; but not so many that they leave the first-level cache.
 template <class T, Centering kCentering>
 void norm(Threads threads, const NormShape& shape, const NormOperands<T>& in, Rows<T> y) {
   constexpr Index most = 16;
   const Index columns = shape.columns;
   if (columns <= 0) return;
-  const Index group = std::clamp<Index>(4096 / columns, 1, most);
+  const Index group = std::clamp<Index>(8192 / (columns * Index(sizeof(T))), 1, most);
   const double per = 1 / static_cast<double>(columns);
   const bool past = past_caches<T>(in.x.data, y, shape.rows, columns);
   for_rows(threads, (shape.rows + group - 1) / group, columns * group, [&](Index index) {
