@@ -2,7 +2,6 @@
 #include <array>
 #include <cstring>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,6 +9,7 @@
 #include "aulos/attention/qkv.hpp"
 #include "aulos/autograd/tape.hpp"
 #include "aulos/core/context.hpp"
+#include "aulos/core/plan.hpp"
 #include "aulos/models/dit.hpp"
 #include "aulos/models/image_text_block.hpp"
 #include "aulos/nn/module.hpp"
@@ -83,37 +83,62 @@ class BlockJob final : public Job {
 // The gradients of all parameters and inputs; its result is that of the inputs' tokens. The cotangent is the tokens.
 class BlockBackwardJob final : public Job {
  public:
-  explicit BlockBackwardJob(const Work& work) : block_(block_of(work)), context_({.threads = work.threads}) {
-    image_ = tensor<3>(context_, work["image"]);
-    text_ = tensor<3>(context_, work["text"]);
-    c_ = tensor<2>(context_, work["c"]);
-    tape_.emplace(context_);
-  }
+  explicit BlockBackwardJob(const Work& work)
+      : block_(block_of(work)),
+        context_({.threads = work.threads, .reserve_bytes = held_bytes(work)}),
+        tape_(context_),
+        step_(context_, work) {}
 
   bool before() override {
-    tape_->watch(image_);
-    tape_->watch(text_);
-    tape_->watch(c_);
-    out_ = block_({image_, text_}, silu(c_));
+    step_.forward(block_, tape_);
     return true;
   }
-  void run() override {
-    const std::array seeds{aulos::Seed<float>{out_[Block::image].any(), image_.any()},
-                           aulos::Seed<float>{out_[Block::text].any(), text_.any()}};
-    tape_->backward(std::span<const aulos::Seed<float>>(seeds));
-  }
+  void run() override { step_.backward(tape_); }
   void result(std::span<float> out) override {
-    copy_out(tape_->gradient(image_), out.data());
-    copy_out(tape_->gradient(text_), out.data() + image_.count());
+    copy_out(tape_.gradient(step_.image), out.data());
+    copy_out(tape_.gradient(step_.text), out.data() + step_.image.count());
   }
 
  private:
+  struct Step {
+    aulos::Tensor<float, 3> image, text;
+    aulos::Tensor<float, 2> c;
+    Block::Streams out;
+
+    Step(aulos::Context& context, const Work& work)
+        : image(tensor<3>(context, work["image"])),
+          text(tensor<3>(context, work["text"])),
+          c(tensor<2>(context, work["c"])) {}
+    void forward(const Block& block, aulos::GradTape& tape) {
+      tape.watch(image);
+      tape.watch(text);
+      tape.watch(c);
+      out = block({image, text}, silu(c));
+    }
+    void backward(aulos::GradTape& tape) const {
+      const std::array seeds{aulos::Seed<float>{out[Block::image].any(), image.any()},
+                             aulos::Seed<float>{out[Block::text].any(), text.any()}};
+      tape.backward(std::span<const aulos::Seed<float>>(seeds));
+    }
+  };
+
+  // What a few steps take, so that none of those measured asks the system for memory.
+  std::size_t held_bytes(const Work& work) const {
+    const auto step = [&](aulos::Context& dry) {
+      Step s(dry, work);
+      aulos::GradTape tape(dry);
+      for (int i = 0; i < 3; ++i) {
+        s.forward(block_, tape);
+        s.backward(tape);
+      }
+    };
+    return aulos::plan(step).held_bytes;
+  }
+
   Block block_;
   aulos::Context context_;
-  std::optional<aulos::GradTape> tape_;
-  aulos::Tensor<float, 3> image_, text_;
-  aulos::Tensor<float, 2> c_;
-  Block::Streams out_;
+  aulos::GradTape tape_;
+  Step step_;
 };
 
 class PolicyJob final : public Job {

@@ -119,8 +119,9 @@ void halve(const float* x, float* y, Index n) {
   for (Index i = 0; i < n; ++i) y[i] = x[i] / 2;
 }
 
-constexpr kernels::GemmShape amx_shapes[] = {{1, 32, 5},   {5, 64, 40},   {16, 33, 64},   {40, 96, 130},
-                                             {70, 161, 0}, {70, 161, 96}, {33, 70, 1600}, {40, 32, 6200}};
+constexpr kernels::GemmShape amx_shapes[] = {{1, 32, 5},     {5, 64, 40},    {16, 33, 64},
+                                             {40, 96, 130},  {70, 161, 0},   {70, 161, 96},
+                                             {33, 70, 1600}, {40, 32, 6200}, {30, 100, 1100}};
 
 // Sums of 8-bit products are exact, so that the same numbers come out as without tiles.
 TEST(GemmAmx, Int8IsTheSameAsWithoutTiles) {

@@ -159,8 +159,8 @@ TEST_P(GemmMode, LargeShapesSumInThePromisedOrder) {
 
 TEST_P(GemmMode, BitsDependOnNeitherThreadsNorNeighbours) {
   const Numeric mode = GetParam();
-  const GemmShape shapes[] = {{70, 200, 301}, {1, 900, 700},   {3, 500, 1600}, {200, 40, 100},
-                              {17, 1000, 64}, {31, 130, 1700}, {256, 70, 96},  {77, 130, 200}};
+  const GemmShape shapes[] = {{70, 200, 301},  {1, 900, 700}, {3, 500, 1600}, {200, 40, 100}, {17, 1000, 64},
+                              {31, 130, 1700}, {256, 70, 96}, {77, 130, 200}, {40, 520, 1700}};
   for (const GemmShape s : shapes) {
     Weight w(random<float>(s.n * s.k, 45), s.n, s.k, mode);
     const auto x = random<float>(s.m * s.k, 46);

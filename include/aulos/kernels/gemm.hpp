@@ -17,26 +17,38 @@
 namespace aulos::inline AULOS_ISA::kernels {
 namespace detail {
 
+// Whether chunks of the depth are short, so that all strips meet a chunk of a panel while the first-level cache holds
+// it.
+template <class P>
+inline constexpr bool gemm_short_chunks = P::puts_off&& P::has_steps;
+
 // What strips may take of the second-level cache: of 1 MiB, or of the 2 MiB of processors with tiles, which leave more
 // room for lines of panels and of y (4096 rows were 3 to 8 % slower with 1280 KiB). Panels that are made for each block
 // anew need more rows to be worth it.
 template <class P>
-inline constexpr Index gemm_block_bytes = (P::makes_panels   ? 6144
-                                           : P::puts_off     ? 768
-                                           : simd::has_tiles ? 1280
-                                                             : 640) *
+inline constexpr Index gemm_block_bytes = (P::makes_panels        ? 6144
+                                           : gemm_short_chunks<P> ? 512
+                                           : P::puts_off          ? 768
+                                           : simd::has_tiles      ? 1280
+                                                                  : 640) *
                                           Index{1024};
 
 // Panels whose chunks take turns, so that a chunk of the strips is used for each before it leaves the cache: where
-// tiles outrun the third level (24 GB/s measured; at 63 GB/s one panel after another is faster).
+// tiles outrun the third level (24 GB/s measured; at 63 GB/s one panel after another is faster). Strips of short chunks
+// stay in the cache as wholes.
 template <class P>
-inline constexpr Index gemm_panel_group = P::puts_off                           ? 8
+inline constexpr Index gemm_panel_group = gemm_short_chunks<P>                  ? 1
+                                          : P::puts_off                         ? 8
                                           : simd::has_tiles && !P::makes_panels ? 4
                                                                                 : 1;
 template <class P>
 constexpr Index gemm_group(const P& product) noexcept {
   return product.depth() > P::chunk ? gemm_panel_group<P> : 1;
 }
+
+// Bytes of a weight that is not asked for ahead: the second-level cache holds it, or it comes in one stream. (Asking
+// costs 5 % of 64 x 64 x 256; larger weights that come from memory are up to a third slower without.)
+inline constexpr Index gemm_small_weight = 128 * Index{1024};
 
 // Strips of x that are packed at a time. At least 8, which share a chunk of a panel while the cache holds it.
 template <class P>
@@ -120,14 +132,25 @@ class GemmBlock {
  public:
   using T = typename P::Real;
 
-  GemmBlock(const P& product, const Destination<T>& to, GemmShape shape, Range rows, T* strips, T* steps) noexcept
-      : product_(product), to_(to), shape_(shape), rows_(rows), strips_(strips), steps_(steps) {}
+  GemmBlock(const P& product, const T* x, Index ldx, const Destination<T>& to, GemmShape shape, Range rows, T* strips,
+            T* steps) noexcept
+      : product_(product),
+        x_(x),
+        ldx_(ldx),
+        to_(to),
+        shape_(shape),
+        rows_(rows),
+        strips_(strips),
+        steps_(steps),
+        in_place_(P::reads_rows && 0 < shape.k && P::rows * shape.k <= most_in_place && shape.n <= most_panels * cols &&
+                  (simd::has_tiles || ldx % one_set != 0)) {}
 
   Index count() const noexcept { return strip_count(rows_.end - rows_.begin, P::rows); }
 
-  void pack(const T* x, Index ldx) const noexcept {
+  void pack() const noexcept {
     for (Index i = 0; i < count(); ++i) {
-      product_.pack(x + row(i) * ldx, ldx, valid(i), strips_ + i * product_.strip_size(), steps_of(i));
+      if (stays(i)) continue;
+      product_.pack(x_ + row(i) * ldx_, ldx_, valid(i), strips_ + i * product_.strip_size(), steps_of(i));
     }
   }
 
@@ -146,6 +169,7 @@ class GemmBlock {
         const TileOut<T> out = direct ? y : TileOut<T>(tile, cols, y.bias);
         TileOut<T> sums = P::has_steps ? TileOut<T>(tile, cols) : out;
         sums.add = !first;
+        if (waiting_.sums == tile) complete();  // the only strip
         product_.multiply(valid(i), from, depth, strip, panel, sums, ahead,
                           last ? WriteAhead{to_.y + row(i) * to_.ldy + column, to_.ldy} : WriteAhead{});
         complete();
@@ -154,6 +178,13 @@ class GemmBlock {
       } else {
         const bool direct = whole && is_even(i);
         const TileOut<T> out = direct ? y : TileOut<T>(tile, cols, y.bias);
+        if constexpr (P::reads_rows) {
+          if (stays(i)) {
+            product_.multiply_rows(valid(i), x_ + row(i) * ldx_, ldx_, panel, out, ahead);
+            finish(i, column, out.data, direct);
+            continue;
+          }
+        }
         gemm_tile(product_, steps_of(i), valid(i), column, cols, first, last, tile, out,
                   [&](TileOut<T> sums) { product_.multiply(valid(i), from, depth, strip, panel, sums, ahead); });
         if (last) finish(i, column, out.data, direct);
@@ -200,6 +231,7 @@ class GemmBlock {
 
  private:
   static constexpr Index cols = gemm_cols<T>, tile_size = P::rows * cols;
+  static constexpr Index most_in_place = 65536 / Index{sizeof(T)}, most_panels = 8, one_set = 4096 / Index{sizeof(T)};
 
   // The sums of a strip, and where they are to become numbers: in a tile, or in y (`direct`).
   struct Waiting {
@@ -212,6 +244,10 @@ class GemmBlock {
   Index row(Index strip) const noexcept { return rows_.begin + strip * P::rows; }
   Index valid(Index strip) const noexcept { return std::min<Index>(P::rows, rows_.end - row(strip)); }
   bool is_even(Index strip) const noexcept { return valid(strip) % P::row_step == 0; }
+  // Whether its rows are read where they lie, which is faster with few panels (K = 64: 8 panels 3 %, 2 panels 20 %):
+  // not where they share a set of the first-level cache that is too small for them (8 ways; processors with tiles have
+  // 12), nor, as a tile would read a row too many, where their number is odd.
+  bool stays(Index strip) const noexcept { return in_place_ && is_even(strip); }
   T* steps_of(Index strip) const noexcept { return P::has_steps ? steps_ + strip * P::rows : steps_; }
 
   void finish(Index strip, Index column, T* numbers, bool direct) const {
@@ -226,10 +262,13 @@ class GemmBlock {
   }
 
   const P& product_;
+  const T* x_;
+  Index ldx_;
   const Destination<T>& to_;
   GemmShape shape_;
   Range rows_;
   T *strips_, *steps_;
+  bool in_place_;
   Waiting waiting_ = {};
   Index turn_ = 0;  // of two tiles: one is multiplied while the other waits
 };
@@ -248,8 +287,8 @@ void gemm_many(const P& product, const typename P::Real* x, Index ldx, const Des
   const Index depth = product.depth(), group = gemm_group(product);
   Index packed = -1;  // the first row of the strips
   for (GemmPiece piece = next(); piece.rows.begin < piece.rows.end; piece = next()) {
-    GemmBlock<P> block(product, to, s, piece.rows, strips, steps);
-    if (packed != piece.rows.begin) block.pack(x, ldx);
+    GemmBlock<P> block(product, x, ldx, to, s, piece.rows, strips, steps);
+    if (packed != piece.rows.begin) block.pack();
     packed = piece.rows.begin;
     piece.panels = block.multiply_pairs(piece.panels, tiles);
     for (Index first = piece.panels.begin; first < piece.panels.end; first += group) {
@@ -268,8 +307,9 @@ void gemm_many(const P& product, const typename P::Real* x, Index ldx, const Des
             const auto* ahead = product.panel(!turns ? p + 1 : last ? end : first);
             ahead += (!turns ? from : last ? 0 : from + count) * P::panel_row;
             const Index row_bytes = P::panel_row * static_cast<Index>(sizeof(*panel));
+            const bool small = row_bytes * depth * panel_count<T>(s.n) <= gemm_small_weight;
             block.multiply(p, panel, from, count, tiles + (p - first) * (block.count() * P::rows * gemm_cols<T>),
-                           {reinterpret_cast<const std::byte*>(ahead), row_bytes / block.count()});
+                           {reinterpret_cast<const std::byte*>(ahead), small ? 0 : row_bytes / block.count()});
           }
         }
         from += count;
@@ -304,11 +344,14 @@ template <class T>
     // Few rows take as long as some more would.
     const double work = gemm_flops({std::max<Index>(s.m, 8), s.n, s.k});
     const Index workers = pieces_for(work, threads.count(), 1), wanted = pieces_for(work, workers, 16);
-    const Index side = few ? (in_place ? 1 : gemm_panels_at_once<1>) : gemm_group(product);
-    const Index groups = (panel_count<T>(s.n) + side - 1) / side;
-    const GemmSplit split =
-        split_kept(few ? 1 : strip_count(s.m, P::rows), groups, few ? 1 : gemm_block_strips(product, s.m),
-                   P::makes_panels ? 1 : workers, wanted);
+    Index side = few ? (in_place ? 1 : gemm_panels_at_once<1>) : gemm_group(product);
+    const auto split_by = [&](Index columns) {
+      const Index groups = (panel_count<T>(s.n) + columns - 1) / columns;
+      return split_kept(few ? 1 : strip_count(s.m, P::rows), groups, few ? 1 : gemm_block_strips(product, s.m),
+                        P::makes_panels ? 1 : workers, wanted);
+    };
+    GemmSplit split = split_by(side);
+    for (; !few && side > 1 && split.count() < (std::min)(wanted, 4 * workers); split = split_by(side)) side /= 2;
     // Workers with rows of their own get the same number, if that takes no more strips.
     const Index strips = strip_count((s.m + split.rows - 1) / split.rows, P::rows);
     const bool evenly = split.rows == workers && split.rows * strips <= strip_count(s.m, P::rows);

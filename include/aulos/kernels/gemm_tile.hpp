@@ -101,8 +101,8 @@ template <class T, int rows, int columns>
   }
 }
 
-// What a tile asks the caches for while it multiplies: `step` bytes on for each row of its panel. Tiles of one panel
-// share what the next one needs, so that it is near when its turn comes.
+// What a tile asks the caches for while it multiplies: `step` bytes for each row of its panel (0: nothing). Tiles of
+// one panel share what the next one needs, so that it is near when its turn comes.
 struct Ahead {
   const std::byte* data = nullptr;
   Index step = 0;
@@ -120,10 +120,10 @@ template <class T, Numeric storage, int rows, int panels, bool packed, PairOrder
   using Batch = simd::Batch<T>;
   constexpr int width = static_cast<int>(simd::lanes<T>), cols = gemm_cols<T>;
   constexpr Index k_stride = packed ? gemm_rows : 1;
+  constexpr bool strips = panels == 1;  // of which a product has many: memory is asked for beside them
   if constexpr (packed) row_stride = 1;
   const Index ld = out.ld == 0 ? panels * cols : out.ld;
-  if (!ahead.data) ahead.data = reinterpret_cast<const std::byte*>(b);
-  if constexpr (packed) out.prefetch(rows, panels * cols, ld);
+  if constexpr (strips) out.prefetch(rows, panels * cols, ld);
   Index begin = 0;
   do {
     Batch acc[static_cast<std::size_t>(rows)][static_cast<std::size_t>(2 * panels)];
@@ -134,16 +134,25 @@ template <class T, Numeric storage, int rows, int panels, bool packed, PairOrder
     if constexpr (storage == Numeric::exact) {
       // Nothing else to add: the last steps are taken row by row, each row stored while others are multiplied. A store
       // of a batch may take two cycles, as long as two multiply-adds.
-      constexpr int last = packed && panels == 1 && gemm_many_registers ? 2 : 1;
+      constexpr int last = strips && gemm_many_registers ? 2 : 1;
       const bool alone = chunk == k && chunk >= last && !out.add;
-      AULOS_UNROLL_4 for (Index p = alone ? last : 0; p < chunk; ++p, a += k_stride, b += cols) {
-        if constexpr (packed) __builtin_prefetch(ahead.data, 0, 2);
-        if constexpr (packed) ahead.data += ahead.step;
+      const auto step = [&] {
         AULOS_UNROLL for (int q = 0; q < panels; ++q) {
           const T* row = b + q * panel_stride;
           add_products<T, rows, 2 * panels>(a, row_stride, simd::load(row), simd::load(row + width), 2 * q, acc);
         }
+        a += k_stride;
+        b += cols;
+      };
+      Index left = chunk - (alone ? last : 0);
+      for (; left >= 4; left -= 4) {
+        if (strips && ahead.step != 0) {
+          AULOS_UNROLL for (int i = 0; i < 4; ++i) __builtin_prefetch(ahead.data + i * ahead.step, 0, 2);
+          ahead.data += 4 * ahead.step;
+        }
+        AULOS_UNROLL for (int i = 0; i < 4; ++i) step();
       }
+      for (; left > 0; --left) step();
       if (alone) {
         Batch column[static_cast<std::size_t>(last)][static_cast<std::size_t>(2 * panels)];
         Batch bias[static_cast<std::size_t>(2 * panels)];
@@ -170,8 +179,8 @@ template <class T, Numeric storage, int rows, int panels, bool packed, PairOrder
       };
       constexpr bool upper_first = order == PairOrder::upper_first;
       for (Index p = chunk / 2; p > 0; --p, a += 2 * k_stride, b += 2 * cols) {
-        if constexpr (packed) __builtin_prefetch(ahead.data, 0, 2);
-        if constexpr (packed) ahead.data += ahead.step;
+        if (strips && ahead.step != 0) __builtin_prefetch(ahead.data, 0, 2);
+        ahead.data += ahead.step;
         AULOS_UNROLL for (int q = 0; q < panels; ++q) {
           const auto p0 = pairs(b, q, 0), p1 = pairs(b, q, 1);
           const Batch lower0 = simd::lower_bf16(p0), lower1 = simd::lower_bf16(p1);
@@ -214,17 +223,18 @@ template <class T, Numeric storage, int rows, int panels, bool packed, PairOrder
   } while (begin < k);
 }
 
-// A packed strip of `rows` <= gemm_rows valid rows times one panel; odd counts take the next even tile, whose last row
-// is written too.
-template <class T, Numeric storage, PairOrder order = PairOrder::ascending, int tile_rows = gemm_rows>
+// `rows` <= gemm_rows rows times one panel: a packed strip, or rows of x in place, `row_stride` apart. Odd counts of a
+// strip take the next even tile, whose last row is written too.
+template <class T, Numeric storage, PairOrder order = PairOrder::ascending, bool packed = true,
+          int tile_rows = gemm_rows>
 void multiply_strip(Index rows, Index k, const T* strip, const PanelElement<T, storage>* panel, TileOut<T> out,
-                    Ahead ahead = {}) noexcept {
+                    Ahead ahead = {}, Index row_stride = 1) noexcept {
   if constexpr (tile_rows > 2) {
     if (rows <= tile_rows - 2) {
-      return multiply_strip<T, storage, order, tile_rows - 2>(rows, k, strip, panel, out, ahead);
+      return multiply_strip<T, storage, order, packed, tile_rows - 2>(rows, k, strip, panel, out, ahead, row_stride);
     }
   }
-  multiply_tile<T, storage, tile_rows, 1, true, order>(k, strip, 1, panel, 0, out, ahead);
+  multiply_tile<T, storage, tile_rows, 1, packed, order>(k, strip, row_stride, panel, 0, out, ahead);
 }
 
 }  // namespace detail

@@ -10,6 +10,7 @@
 #include "aulos/kernels/gemm_pack.hpp"
 #include "aulos/kernels/gemm_split.hpp"
 #include "aulos/kernels/gemm_tile.hpp"
+#include "aulos/simd/amx.hpp"
 #include "aulos/simd/for_lanes.hpp"
 
 namespace aulos::inline AULOS_ISA::kernels {
@@ -36,13 +37,13 @@ struct MatmulOperands {
 namespace detail {
 
 // What a piece packs at a time: strips of A, a block for the third-level cache, each of which meets a few panels of B,
-// which stay in the second-level one.
+// which stay in the second-level one, of 2 MiB where there are tiles.
 template <class T>
 struct MatmulBlock {
   Index depth, strips, panels;
 
   constexpr explicit MatmulBlock(GemmShape s) noexcept : depth((std::min)(s.k, gemm_k_chunk)) {
-    constexpr Index strip_bytes = 2 * 1024 * 1024, panel_bytes = 200 * 1024;
+    constexpr Index strip_bytes = 2 * 1024 * 1024, panel_bytes = (simd::has_tiles ? 800 : 200) * 1024;
     const Index line = std::max<Index>(depth, 1) * static_cast<Index>(sizeof(T)), all = strip_count(s.m);
     const Index most = std::max<Index>(strip_bytes / (line * gemm_rows), 1);
     const Index blocks = std::max<Index>((all + most - 1) / most, 1);  // of the same size
