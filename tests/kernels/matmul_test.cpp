@@ -98,7 +98,7 @@ TYPED_TEST(Matmul, LongSumsKeepTheirOrderOnAnyThreads) {
 // More than is packed at a time, of rows, columns and terms, with what is left over of each.
 TYPED_TEST(Matmul, BlocksKeepTheOrderOfTheirSums) {
   using T = TypeParam;
-  constexpr Index m = 699, n = 170, k = detail::gemm_k_chunk + 70;
+  constexpr Index m = 699, n = 298, k = detail::gemm_k_chunk + 70;
   const detail::MatmulBlock<T> block({m, n, k});
   ASSERT_LT(block.strips * detail::gemm_rows, m);
   ASSERT_LT(block.panels * detail::gemm_cols<T>, n / 2);

@@ -307,9 +307,9 @@ void gemm_many(const P& product, const typename P::Real* x, Index ldx, const Des
             const auto* ahead = product.panel(!turns ? p + 1 : last ? end : first);
             ahead += (!turns ? from : last ? 0 : from + count) * P::panel_row;
             const Index row_bytes = P::panel_row * static_cast<Index>(sizeof(*panel));
-            const bool small = row_bytes * depth * panel_count<T>(s.n) <= gemm_small_weight;
+            const bool asks = row_bytes * depth * panel_count<T>(s.n) > gemm_small_weight;
             block.multiply(p, panel, from, count, tiles + (p - first) * (block.count() * P::rows * gemm_cols<T>),
-                           {reinterpret_cast<const std::byte*>(ahead), small ? 0 : row_bytes / block.count()});
+                           {reinterpret_cast<const std::byte*>(ahead), asks ? row_bytes / block.count() : 0});
           }
         }
         from += count;
