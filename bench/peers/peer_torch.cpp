@@ -1,4 +1,6 @@
 // libtorch, eager, in inference mode. bf16: weights and activations are bf16 beforehand, and so are results.
+#include <dlfcn.h>
+
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
@@ -20,12 +22,22 @@ namespace {
 
 using at::Tensor;
 
+// Of libtorch, and of the BLAS that it may be linked to, which it leaves as another has set it.
+void set_threads(int threads) {
+  static const auto set_blas_threads = [] {
+    void* blas = dlopen("libblas.so.3", RTLD_LAZY | RTLD_NOLOAD);
+    return reinterpret_cast<void (*)(int)>(blas ? dlsym(blas, "openblas_set_num_threads") : nullptr);
+  }();
+  at::set_num_threads(threads);
+  if (set_blas_threads) set_blas_threads(threads);
+}
+
 class TorchJob final : public Job {
  public:
   TorchJob(int threads, std::function<Tensor()> run) : threads_(threads), run_(std::move(run)) {}
   void run() override {
     const c10::InferenceMode guard;
-    at::set_num_threads(threads_);
+    set_threads(threads_);
     y_ = run_();
   }
   void result(std::span<float> out) override {
@@ -154,7 +166,7 @@ class BlockBackwardJob final : public Job {
   }
 
   bool before() override {
-    at::set_num_threads(threads_);
+    set_threads(threads_);
     gradients_.clear();
     y_ = block(streams_, x_, c_);
     return true;
@@ -293,7 +305,7 @@ std::unique_ptr<Job> prepare(const Work& work) {
   if (work.dtype == Dtype::int8) return nullptr;
   if (work.kind == Kind::block_backward) return std::make_unique<BlockBackwardJob>(work);
   const c10::InferenceMode guard;
-  at::set_num_threads(work.threads);
+  set_threads(work.threads);
   auto run = computation(work);
   if (!run) return nullptr;
   return std::make_unique<TorchJob>(work.threads, std::move(run));
