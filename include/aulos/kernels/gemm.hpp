@@ -20,7 +20,7 @@ namespace detail {
 // Whether chunks of the depth are short, so that all strips meet a chunk of a panel while the first-level cache holds
 // it.
 template <class P>
-inline constexpr bool gemm_short_chunks = P::puts_off&& P::has_steps;
+inline constexpr bool gemm_short_chunks = (P::puts_off && P::has_steps);
 
 // What strips may take of the second-level cache: of 1 MiB, or of the 2 MiB of processors with tiles, which leave more
 // room for lines of panels and of y (4096 rows were 3 to 8 % slower with 1280 KiB). Panels that are made for each block
@@ -142,8 +142,8 @@ class GemmBlock {
         rows_(rows),
         strips_(strips),
         steps_(steps),
-        in_place_(P::reads_rows && 0 < shape.k && P::rows * shape.k <= most_in_place && shape.n <= most_panels * cols &&
-                  (simd::has_tiles || ldx % one_set != 0)) {}
+        in_place_(P::reads_rows && 0 < shape.k && shape.k <= (std::min)(P::chunk, most_in_place / P::rows) &&
+                  shape.n <= most_panels * cols && (simd::has_tiles || ldx % one_set != 0)) {}
 
   Index count() const noexcept { return strip_count(rows_.end - rows_.begin, P::rows); }
 

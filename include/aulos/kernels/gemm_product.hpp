@@ -9,7 +9,8 @@
 //   panel(i)              a panel; or, where makes_panels, make_panel(i, fresh) writes one
 //   pack(x, ldx, valid, strip, steps)                          rows of x as a strip, and their steps
 //   multiply(valid, begin, count, strip, panel, out, ahead)    elements [begin, begin + count) of the depth
-//   reads_rows            whether multiply_rows(valid, x, ldx, panel, out, ahead) multiplies rows of x in place
+//   reads_rows            whether multiply_rows(valid, x, ldx, panel, out, ahead) multiplies rows of x in place, all of
+//                         their depth
 //   has_pairs             whether multiply_pair(strip, half, panel, out, ahead) multiplies half of the rows of a strip
 //                         and two panels
 //   has_few               whether lines(x, ldx, few, space, steps) and multiply_few<few, panels>(lines, ld, panel, out)
