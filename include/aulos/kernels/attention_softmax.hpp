@@ -46,20 +46,29 @@ class Softmax {
   // Applies the rules to the scores s of rows i, i + 1, ... of (b, h), where the panels of key tile j0 need it, and
   // raises `top` by these scores; those of whole panels without a rule are the product's to raise it by.
   void rule(T* s, Rows& top, Index count, Index b, Index h, Index i, Index j0, const Panels<T>& panels) const {
-    const Batch<T> scale(score_factor_);
     bool ready = plain;
     for (const auto& p : panels) ready = ready && p.whole();
-    for (Index r = 0; r < count && !ready; ++r, s += score_stride<T>) {
+    if (ready) return;
+    // Copies: of members the compiler must think that every store changes them.
+    const Mask mask = mask_;
+    const Score score = score_;
+    const Batch<T> scale(score_factor_);
+    for (Index r = 0; r < count; ++r, s += score_stride<T>) {
       Batch<T> most = top[static_cast<std::size_t>(r)];
+      const auto batch = [&](Index column, Index size, Visible visible) {
+        Batch<T> x = simd::load(s + column);
+        if constexpr (!plain && !Format::scales_queries) x *= scale;
+        x = ruled(x, mask, score, visible, b, h, i + r, Keys<T>{j0 + column, size});
+        simd::store(s + column, x);
+        most = simd::raw_max(x, most);
+      };
       for (const auto& p : panels) {
-        if (plain && p.whole()) continue;
-        for (Index c = 0; c < p.count; c += L) {
-          const Keys<T> keys{j0 + p.column + c, (std::min)(L, p.count - c)};
-          Batch<T> x = simd::load(s + p.column + c);
-          if constexpr (!plain && !Format::scales_queries) x *= scale;
-          x = ruled(x, mask_, score_, p.visible, b, h, i + r, keys);
-          simd::store(s + p.column + c, x);
-          most = simd::raw_max(x, most);
+        if (p.whole()) {
+          if constexpr (plain) continue;
+          batch(p.column, L, Visible::all);
+          batch(p.column + L, L, Visible::all);
+        } else {
+          for (Index c = 0; c < p.count; c += L) batch(p.column + c, (std::min)(L, p.count - c), p.visible);
         }
       }
       top[static_cast<std::size_t>(r)] = most;

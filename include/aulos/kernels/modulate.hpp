@@ -34,7 +34,7 @@ template <class T>
 void modulate(Threads threads, Index rows, Index columns, Rows<const T> x, SharedRows<const T> scale,
               SharedRows<const T> shift, Rows<T> y) {
   const bool past = detail::past_caches<T>(x.data, y, rows, columns);
-  detail::for_rows(threads, rows, columns, [&](Index row) {
+  const auto modulate_row = [&](Index row) {
     const T* s = scale ? scale[row] : nullptr;
     const T* t = shift ? shift[row] : nullptr;
     if (past) {
@@ -42,7 +42,8 @@ void modulate(Threads threads, Index rows, Index columns, Rows<const T> x, Share
     } else {
       detail::modulate_row<T, simd::Path::cached>(x[row], s, t, columns, y[row]);
     }
-  });
+  };
+  detail::for_rows(threads, rows, columns, modulate_row, past);
 }
 
 // gx = gy (1 + scale), gscale = sum gy x and gshift = sum gy over the rows that share one. Absent gradients are

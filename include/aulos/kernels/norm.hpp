@@ -125,10 +125,11 @@ RowMoments row_moments(const T* x, Index columns, double eps) noexcept {
   return {m.mean, 1 / std::sqrt(m.variance + eps)};
 }
 
-// The results of `count` rows from `first` on, whose moments are given.
+// The results of `count` rows from `first` on, whose moments are given. On the path past the caches the rows that
+// come next (up to `last`, the last of all) are asked for meanwhile.
 template <class T, Centering kCentering, simd::Path path>
-[[gnu::noinline]] void norm_rows(const NormOperands<T>& in, Index first, Index count, Index columns, const double* mean,
-                                 const double* rstd, Rows<T> y) noexcept {
+[[gnu::noinline]] void norm_rows(const NormOperands<T>& in, Index first, Index count, Index last, Index columns,
+                                 const double* mean, const double* rstd, Rows<T> y) noexcept {
   const simd::Batch<T> one(T(1));
   const T *weight = in.weight, *bias = in.bias;
   // finish(xhat, i, part, scale, shift)
@@ -139,7 +140,9 @@ template <class T, Centering kCentering, simd::Path path>
       const T* scale = in.scale ? in.scale[first + r] : nullptr;
       const T* shift = in.shift ? in.shift[first + r] : nullptr;
       T* to = y[first + r];
+      const T* ahead = in.x[(std::min)(first + r + count, last)];
       simd::for_lanes_on<T, path>(columns, [=](Index i, auto part) {
+        if constexpr (path == simd::Path::past_caches) __builtin_prefetch(ahead + i, 0, 2);
         part.store(to + i, finish(xhat(part.load(x + i)), i, part, scale, shift));
       });
     }
@@ -222,7 +225,7 @@ void norm(Threads threads, const NormShape& shape, const NormOperands<T>& in, Ro
   const Index group = std::clamp<Index>(8192 / (columns * Index(sizeof(T))), 1, most);
   const double per = 1 / static_cast<double>(columns);
   const bool past = past_caches<T>(in.x.data, y, shape.rows, columns);
-  for_rows(threads, (shape.rows + group - 1) / group, columns * group, [&](Index index) {
+  const auto norm_group = [&](Index index) {
     const Index first = index * group, count = (std::min)(group, shape.rows - first);
     double mean[most];
     alignas(64) double rstd[most] = {};
@@ -244,11 +247,12 @@ void norm(Threads threads, const NormShape& shape, const NormOperands<T>& in, Ro
       simd::store(rstd + i, simd::Batch<double>(1.0) / simd::sqrt(simd::load(rstd + i) + eps));
     }
     if (past) {
-      norm_rows<T, kCentering, simd::Path::past_caches>(in, first, count, columns, mean, rstd, y);
+      norm_rows<T, kCentering, simd::Path::past_caches>(in, first, count, shape.rows - 1, columns, mean, rstd, y);
     } else {
-      norm_rows<T, kCentering, simd::Path::cached>(in, first, count, columns, mean, rstd, y);
+      norm_rows<T, kCentering, simd::Path::cached>(in, first, count, shape.rows - 1, columns, mean, rstd, y);
     }
-  });
+  };
+  for_rows(threads, (shape.rows + group - 1) / group, columns * group, norm_group, past);
 }
 
 // With h = gy (1 + scale) weight: gx = rstd (h - mean(h) - xhat mean(h xhat)), without mean(h) for RMS norm.

@@ -44,14 +44,16 @@ namespace detail {
 // Elements of one piece of elementwise work: 5 to 20 microseconds.
 inline constexpr Index piece_elements = 16384;
 
-// Runs body(row) for every row, whole rows to a piece. For work whose rows don't depend on each other.
+// Runs body(row) for every row, whole rows to a piece. For work whose rows don't depend on each other. `past`: whether
+// some go past the caches.
 template <class Body>
-void for_rows(Threads threads, Index rows, Index columns, const Body& body) {
+void for_rows(Threads threads, Index rows, Index columns, const Body& body, bool past = false) {
   if (rows <= 0 || columns <= 0) return;
   const Index per_piece = std::max<Index>(1, piece_elements / columns);
   threads.run((rows + per_piece - 1) / per_piece, [&](Index piece, Scratch&) {
     const Index end = (std::min)(rows, (piece + 1) * per_piece);
     for (Index row = piece * per_piece; row < end; ++row) body(row);
+    if (past) simd::stream_fence();
   });
 }
 

@@ -102,6 +102,7 @@ void softmax_past_caches(Threads threads, Index rows, Index columns, Rows<const 
       softmax_row<simd::Path::past_caches>(x[row], x[row + 1], y[last], y[row], columns);
     }
     softmax_row<simd::Path::cached>(x[last], x[last], y[last], y[last], columns);
+    simd::stream_fence();
   });
 }
 

@@ -57,7 +57,8 @@ struct StreamedBatch : WholeBatch<T> {
   void store(T* p, Batch<T> x) const noexcept { simd::stream(p, x); }
 };
 
-// for_lanes, for a body whose whole batches may be stored past the caches (aligned, then).
+// for_lanes, for a body whose whole batches may be stored past the caches (aligned, then; a stream_fence() must follow,
+// once for many rows: it waits for the memory).
 template <class T, Path path, class Body>
 inline void for_lanes_on(Index length, const Body& body) {
   if constexpr (path == Path::cached) {
@@ -66,7 +67,6 @@ inline void for_lanes_on(Index length, const Body& body) {
     Index i = 0;
     for (; i + lanes<T> <= length; i += lanes<T>) body(i, StreamedBatch<T>{});
     if (i < length) body(i, PartialBatch<T>{length - i});
-    stream_fence();
   }
 }
 
