@@ -27,6 +27,7 @@ template <class T, simd::Path path = simd::Path::cached, class F>
   for (Index i = 0; i < n; i += simd::lanes<T>) {
     const simd::Batch<T> value = f(simd::load(x + i));
     if constexpr (path == simd::Path::past_caches) {
+      simd::ask_page_ahead(x + i);
       simd::stream(y + i, value);
     } else {
       simd::store(y + i, value);

@@ -14,10 +14,12 @@ template <class T, simd::Path path>
   const simd::Batch<T> one(T(1));
   if (scale != nullptr && shift != nullptr) {
     simd::for_lanes_on<T, path>(columns, [=](Index i, auto part) {
+      if constexpr (path == simd::Path::past_caches) simd::ask_page_ahead(x + i);
       part.store(y + i, simd::fma(part.load(x + i), one + part.load(scale + i), part.load(shift + i)));
     });
   } else {
     simd::for_lanes_on<T, path>(columns, [=](Index i, auto part) {
+      if constexpr (path == simd::Path::past_caches) simd::ask_page_ahead(x + i);
       simd::Batch<T> v = part.load(x + i);
       if (scale != nullptr) v = v * (one + part.load(scale + i));
       if (shift != nullptr) v = v + part.load(shift + i);

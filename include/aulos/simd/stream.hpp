@@ -48,6 +48,15 @@ inline void stream_fence() noexcept {
 #endif
 }
 
+// Asks the second-level cache for what lies a page behind p, which need not exist: processors read ahead on their own,
+// but only to the end of a page.
+template <class T>
+[[gnu::always_inline]] inline void ask_page_ahead(const T* p) noexcept {
+  constexpr std::uintptr_t page = 4096;
+  const auto ahead = reinterpret_cast<std::uintptr_t>(p) + page;   // a number: no object may lie there
+  __builtin_prefetch(reinterpret_cast<const void*>(ahead), 0, 2);  // NOLINT(performance-no-int-to-ptr)
+}
+
 // How results are stored.
 enum class Path { cached, past_caches };
 
