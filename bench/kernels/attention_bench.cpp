@@ -1,8 +1,8 @@
 // Attention against Eigen's products and softmax, head by head, on the same numbers: both run in turn in one process,
-// with the rate of a loop of what the products are made of (FMA, in bf16 mode vdpbf16ps where it is used) and of a loop
-// that reads the keys and values. Time = median of ours; counters: GFLOP/s (of the pairs that the mask keeps),
-// bytes/s, Eigen's time divided by ours, share of the loop's rate; for one query, share of the rate of reading. g++ 12
-// reports its own _mm512_undefined_*() as uninitialized wherever Eigen uses them.
+// with the rate of a loop of the instruction that the products are made of and of a loop that reads the keys and
+// values. Time = median of ours; counters: GFLOP/s (of the pairs that the mask keeps), bytes/s, Eigen's time divided by
+// ours, share of the loop's rate; for one query, share of the rate of reading. g++ 12 reports its own
+// _mm512_undefined_*() as uninitialized wherever Eigen uses them.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC diagnostic ignored "-Wuninitialized"
@@ -21,6 +21,7 @@
 
 #include "aulos/kernels/attention.hpp"
 #include "aulos/kernels/attention_backward.hpp"
+#include "bench/numbers.hpp"
 
 namespace {
 
@@ -31,40 +32,13 @@ using Map = Eigen::Map<Matrix>;
 using ConstMap = Eigen::Map<const Matrix>;
 using KeyMap = Eigen::Map<const Matrix, 0, Eigen::OuterStride<>>;
 
-using Floats = std::vector<float, Eigen::aligned_allocator<float>>;  // aligned as tensors are
-
-double median(std::vector<double> x) {
-  std::nth_element(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(x.size() / 2), x.end());
-  return x[x.size() / 2];
-}
+using bench::Floats, bench::fill, bench::median;
 
 template <class F>
 double seconds(const F& f) {
   const auto begin = std::chrono::steady_clock::now();
   f();
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
-
-// What a mode's products are made of.
-template <class Format>
-double peak_rate() {
-  using Batch = aulos::simd::Batch<float>;
-  constexpr int steps = 20000;
-  Batch sum[12];
-  AULOS_UNROLL
-  for (int i = 0; i < 12; ++i) sum[i] = Batch(static_cast<float>(i));
-  Batch a(1e-3f), b(1e-9f);
-  benchmark::DoNotOptimize(a);
-  benchmark::DoNotOptimize(b);
-  const double time = seconds([&] {
-    for (int step = 0; step < steps; ++step) {
-      AULOS_UNROLL
-      for (int i = 0; i < 12; ++i) sum[i] = Format::dot(a, b, sum[i]);
-    }
-  });
-  AULOS_UNROLL
-  for (int i = 0; i < 12; ++i) benchmark::DoNotOptimize(sum[i]);
-  return 2.0 * Format::terms * 12 * steps * static_cast<double>(aulos::simd::lanes<float>) / time;
 }
 
 // Seconds to read x once.
@@ -80,15 +54,6 @@ double read_time(const Floats& x) {
   });
   benchmark::DoNotOptimize(sum);
   return time;
-}
-
-Floats fill(Index count, std::uint32_t seed) {
-  Floats x(static_cast<std::size_t>(count));
-  for (float& v : x) {
-    seed = seed * 1664525u + 1013904223u;
-    v = static_cast<float>(seed >> 8) * 0x1p-22f - 2.0f;
-  }
-  return x;
 }
 
 enum class Kind { full, causal, window, bias };
@@ -126,16 +91,16 @@ struct Data {
 
   explicit Data(const Case& of)
       : c(of),
-        q(fill(c.heads * c.nq * c.width, 1)),
-        k(fill(c.groups * c.nk * c.width, 2)),
-        v(fill(c.groups * c.nk * c.width, 3)),
-        dout(fill(c.heads * c.nq * c.width, 4)),
+        q(fill(c.heads * c.nq * c.width, 1, 2.0f)),
+        k(fill(c.groups * c.nk * c.width, 2, 2.0f)),
+        v(fill(c.groups * c.nk * c.width, 3, 2.0f)),
+        dout(fill(c.heads * c.nq * c.width, 4, 2.0f)),
         out(q.size()),
         lse(static_cast<std::size_t>(c.heads * c.nq)),
         dq(q.size()),
         dk(k.size()),
         dv(k.size()),
-        bias(fill(c.kind == Kind::bias ? c.nq * c.nk : 0, 5)) {}
+        bias(fill(c.kind == Kind::bias ? c.nq * c.nk : 0, 5, 2.0f)) {}
 
   float scale() const { return 1.0f / std::sqrt(static_cast<float>(c.width)); }
 
@@ -243,8 +208,7 @@ void attention(benchmark::State& state, const Case& c, Pass pass, int threads) {
   const bool exact = c.mode == aulos::Numeric::exact;
   std::vector<double> times, ratios, peaks, reads;
   for (auto _ : state) {
-    using kernels::tile::Bf16Format, kernels::tile::ExactFormat;
-    peaks.push_back(exact || pass == Pass::backward ? peak_rate<ExactFormat<float>>() : peak_rate<Bf16Format>());
+    peaks.push_back(bench::peak_rate(pass == Pass::forward ? c.mode : aulos::Numeric::exact));
     reads.push_back(read_time(mine.k) + read_time(mine.v));
     const double eigen_time = seconds([&] { theirs.eigen(pass, p, ds); });
     times.push_back(seconds([&] { mine.ours(team, pass); }));

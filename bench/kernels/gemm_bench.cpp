@@ -20,6 +20,7 @@
 
 #include "aulos/kernels/gemm.hpp"
 #include "aulos/kernels/matmul.hpp"
+#include "bench/numbers.hpp"
 
 namespace {
 
@@ -35,12 +36,7 @@ struct Kind {
   Numeric storage, mode;
 };
 
-using Floats = std::vector<float, Eigen::aligned_allocator<float>>;  // aligned as tensors are
-
-double median(std::vector<double> x) {
-  std::nth_element(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(x.size() / 2), x.end());
-  return x[x.size() / 2];
-}
+using bench::Floats, bench::fill, bench::median;
 
 // Seconds per call, averaged over as many calls as take a millisecond.
 template <class F>
@@ -48,79 +44,6 @@ double seconds(const F& f, int repeats) {
   const auto begin = std::chrono::steady_clock::now();
   for (int i = 0; i < repeats; ++i) f();
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() / repeats;
-}
-
-// One core's rate of independent multiply-adds, dots of bf16 pairs or of 8-bit fours, in operations per second.
-template <class Sum, class Step>
-double instruction_rate(Sum zero, int products, const Step& step) {
-  Sum acc[12];
-  AULOS_UNROLL
-  for (int i = 0; i < 12; ++i) acc[i] = zero;
-  constexpr int steps = 20000;
-  const auto begin = std::chrono::steady_clock::now();
-  for (int s = 0; s < steps; ++s) {
-    AULOS_UNROLL
-    for (int i = 0; i < 12; ++i) acc[i] = step(acc[i]);
-  }
-  const double time = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  AULOS_UNROLL
-  for (int i = 0; i < 12; ++i) benchmark::DoNotOptimize(acc[i]);
-  return 2.0 * 12 * steps * products * static_cast<double>(aulos::simd::lanes<float>) / time;
-}
-
-#if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__AMX_INT8__)
-template <class Step>
-double tile_rate(int products, const Step& step) {
-  aulos::simd::request_tiles();
-  const aulos::simd::TileScope scope;
-  constexpr int steps = 20000;
-  const auto begin = std::chrono::steady_clock::now();
-  for (int s = 0; s < steps; ++s) step();
-  const double time = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  return 2.0 * 4 * steps * products * 16 * 16 * 16 / time;
-}
-#endif
-
-// Of what multiplies in this mode.
-double peak_rate(Numeric mode) {
-  namespace simd = aulos::simd;
-  using Batch = simd::Batch<float>;
-#if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__AMX_INT8__)
-  if (mode == Numeric::bf16) {
-    return tile_rate(2, [] {
-      simd::multiply_tiles_bf16<0, 4, 6>();
-      simd::multiply_tiles_bf16<1, 4, 7>();
-      simd::multiply_tiles_bf16<2, 5, 6>();
-      simd::multiply_tiles_bf16<3, 5, 7>();
-    });
-  }
-  if (mode == Numeric::int8) {
-    return tile_rate(4, [] {
-      simd::multiply_tiles_int8<0, 4, 6>();
-      simd::multiply_tiles_int8<1, 4, 7>();
-      simd::multiply_tiles_int8<2, 5, 6>();
-      simd::multiply_tiles_int8<3, 5, 7>();
-    });
-  }
-#endif
-  Batch a(1.0f), b(1e-9f);
-  benchmark::DoNotOptimize(a);
-  benchmark::DoNotOptimize(b);
-  const simd::Words x = simd::to_bits(a), w = simd::to_bits(b);
-  if (mode == Numeric::int8) return instruction_rate(x, 4, [&](simd::Words s) { return simd::dot_int8(s, x, w); });
-  if (mode == Numeric::bf16 && simd::has_dot_bf16) {
-    return instruction_rate(a, 2, [&](Batch s) { return simd::dot_bf16(s, x, w); });
-  }
-  return instruction_rate(a, 1, [&](Batch s) { return simd::fma(a, b, s); });
-}
-
-Floats fill(Index count, std::uint32_t seed) {
-  Floats x(static_cast<std::size_t>(count));
-  for (float& v : x) {
-    seed = seed * 1664525u + 1013904223u;
-    v = static_cast<float>(seed >> 8) * 0x1p-23f - 1.0f;
-  }
-  return x;
 }
 
 // The loop of every benchmark here: Eigen and ours in turn, their medians as counters.
@@ -132,7 +55,7 @@ void side_by_side(benchmark::State& state, double flops, double bytes, Index thr
   eigens();
   const int repeats = static_cast<int>(std::max(1.0, 1e-3 / std::max(seconds(ours, 1), 1e-9)));
   for (auto _ : state) {
-    peaks.push_back(peak_rate(mode));
+    peaks.push_back(bench::peak_rate(mode));
     eigen_times.push_back(seconds(eigens, repeats));
     our_times.push_back(seconds(ours, repeats));
     ratios.push_back(eigen_times.back() / our_times.back());

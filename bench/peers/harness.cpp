@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <limits>
+#include <map>
 #include <optional>
 #include <regex>
 #include <set>
@@ -58,8 +59,6 @@ std::vector<Peer> load_peers(const std::filesystem::path& folder) {
 
 // onednn of onednn+convert: variants of one library.
 std::string library_of(const Peer& peer) { return peer.name.substr(0, peer.name.find('+')); }
-
-bool is_memory(const Peer& peer) { return peer.name == "copy" || peer.name == "read"; }
 
 // The processors that this thread may use. OpenMP's runtimes may bind the thread that loads them, or that first calls
 // them, to one, and threads that other peers start from it would all inherit that one.
@@ -201,7 +200,7 @@ class Session {
   std::vector<float> reference_of(const Work& work) const {
     std::vector<const Peer*> order;
     for (const Peer& peer : peers_) {
-      if (peer.name != ours && !is_memory(peer)) order.push_back(&peer);
+      if (peer.name != ours && !is_limit(peer.name)) order.push_back(&peer);
     }
     for (const Peer& peer : peers_) {
       if (peer.name == ours) order.push_back(&peer);
@@ -228,7 +227,7 @@ class Session {
       if (!contender.job) continue;
       contender.single = contender.job->before();
       contender.estimate = seconds_of(*contender.job, 1, options_.clock);
-      if (!is_memory(peer)) {
+      if (!is_limit(peer.name)) {
         contender.job->result(result);
         contender.err = difference(result, reference);
       }
@@ -239,16 +238,20 @@ class Session {
       contenders.push_back(std::move(contender));
     }
     if (contenders.empty()) return;
-    const double peak = run_rounds(work, contenders, end);
+    run_rounds(work, contenders, end);
     std::optional<Calls> calls;
     if (work.each_call && contenders.front().peer->name == ours) calls = time_calls(work, contenders.front());
-    report(work, contenders, peak, calls);
+    report(work, contenders, peak_of(work), calls);
   }
 
-  // Fills the times; gives the best peak.
-  double run_rounds(const Work& work, std::vector<Contender>& contenders, double end) {
-    double fastest = std::numeric_limits<double>::infinity(), peak = 0;
-    for (const Contender& c : contenders) fastest = std::min(fastest, is_memory(*c.peer) ? fastest : c.estimate);
+  // The best rate that this run has seen so far, of what products of this dtype consist of.
+  double& peak_of(const Work& work) { return peaks_[{work.dtype, work.threads}]; }
+
+  // Fills the times, and takes the peak between them.
+  void run_rounds(const Work& work, std::vector<Contender>& contenders, double end) {
+    double fastest = std::numeric_limits<double>::infinity();
+    double& peak = peak_of(work);
+    for (const Contender& c : contenders) fastest = std::min(fastest, is_limit(c.peer->name) ? fastest : c.estimate);
     const double begin = elapsed();
     const auto enough = [&](int rounds) {
       if (rounds >= min_rounds && elapsed() - begin >= options_.seconds) return true;
@@ -271,7 +274,6 @@ class Session {
         c.times.push_back(seconds_of(*c.job, c.repeats, options_.clock));
       }
     }
-    return peak;
   }
 
   // Operands are in the cache then, as in a loop of its own, and threads that slept work beside the caller: a system
@@ -320,12 +322,12 @@ class Session {
       if (c.peer->name == ours) us = &c;
     }
     for (const Contender& c : contenders) {
-      if (!us || &c == us || is_memory(*c.peer)) continue;
+      if (!us || &c == us || is_limit(c.peer->name)) continue;
       if (!best || ratio(c, *us) < ratio(*best, *us)) best = &c;
     }
     for (const Contender& c : contenders) {
       const double median = c.median(), rate = work.flops / median;
-      const bool counts = work.flops > 0 && !is_memory(*c.peer);
+      const bool counts = work.flops > 0 && !is_limit(c.peer->name);
       const Contender* other = &c == us ? best : &c;
       aulos::io::json::Writer line;
       line.begin_object();
@@ -342,7 +344,7 @@ class Session {
       } else {
         line.key("ratio").null();
       }
-      if (is_memory(*c.peer)) {
+      if (is_limit(c.peer->name)) {
         line.key("err").null();
       } else {
         line.key("err").value(round(c.err));
@@ -371,13 +373,13 @@ class Session {
     for (const Contender& c : contenders) {
       const double median = c.median();
       std::fprintf(stderr, "  %-20s %10.4f ms", c.peer->name.c_str(), median * 1e3);
-      if (work.flops > 0 && !is_memory(*c.peer)) {
+      if (work.flops > 0 && !is_limit(c.peer->name)) {
         std::fprintf(stderr, " %7.1f GFLOP/s %3.0f %%", work.flops / median / 1e9, 100 * work.flops / median / peak);
       }
       if (us && &c != us) {
         std::fprintf(stderr, " %6.2fx (best times %.2fx)", ratio(c, *us), c.best() / us->best());
       }
-      if (!is_memory(*c.peer)) std::fprintf(stderr, "  err %.1e", c.err);
+      if (!is_limit(c.peer->name)) std::fprintf(stderr, "  err %.1e", c.err);
       std::fprintf(stderr, "\n");
     }
     if (us && !(us->err <= tolerance(work.dtype))) {
@@ -406,6 +408,7 @@ class Session {
   }
 
   Options options_;
+  std::map<std::pair<Dtype, int>, double> peaks_;  // by dtype and threads
   std::vector<Peer> peers_;
   std::FILE* out_;
   std::string processor_;

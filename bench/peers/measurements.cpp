@@ -1,10 +1,13 @@
 #include "bench/peers/measurements.hpp"
 
 #include <algorithm>
+#include <map>
 #include <sstream>
 #include <stdexcept>
+#include <tuple>
 
 #include "aulos/io/json.hpp"
+#include "bench/peers/plugin.hpp"
 
 namespace peers {
 namespace {
@@ -60,7 +63,14 @@ void add_rows(std::vector<Row>& rows, const std::string& file, const std::string
   }
 }
 
-std::vector<Measurement> by_work(const std::vector<Row>& rows) {
+std::vector<Measurement> by_work(std::vector<Row> rows) {
+  std::map<std::tuple<std::string, std::string, int>, double> peaks;
+  const auto peak_of = [&](const Row& row) -> double& { return peaks[{row.processor, row.instruction, row.threads}]; };
+  for (const Row& row : rows) peak_of(row) = std::max(peak_of(row), row.peak);
+  for (Row& row : rows) {
+    row.peak = peak_of(row);
+    row.peak_share = row.peak > 0 ? row.gflops / row.peak : 0;
+  }
   std::vector<Measurement> found;
   for (const Row& ours : rows) {
     if (ours.peer != "aulos") continue;
@@ -68,7 +78,7 @@ std::vector<Measurement> by_work(const std::vector<Row>& rows) {
     m.ours = ours;
     for (const Row& row : rows) {
       if (row.peer == "aulos" || !same_work(row, ours)) continue;
-      (row.peer == "copy" || row.peer == "read" ? m.memory : m.peers).push_back(row);
+      (is_limit(row.peer) ? m.limits : m.peers).push_back(row);
     }
     std::stable_sort(m.peers.begin(), m.peers.end(), [](const Row& a, const Row& b) { return a.ratio < b.ratio; });
   }

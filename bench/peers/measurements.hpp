@@ -20,13 +20,14 @@ struct Row {
 struct Measurement {
   Row ours;
   std::vector<Row> peers;
-  std::vector<Row> memory;  // copy or read
+  std::vector<Row> limits;  // copy, read or exp
 };
 
 // Adds the rows of a file's text; of what was measured twice the later one counts. Throws with the file and the line
 // that can't be read.
 void add_rows(std::vector<Row>& rows, const std::string& file, const std::string& text);
 
-std::vector<Measurement> by_work(const std::vector<Row>& rows);
+// Shares of a peak are of the best rate of its instruction in all rows of that processor and number of threads.
+std::vector<Measurement> by_work(std::vector<Row> rows);
 
 }  // namespace peers

@@ -92,7 +92,7 @@ constexpr Loop int8 = fma;
 struct Tiles {
   static bool permitted() {
     try {
-      aulos::simd::request_tiles();
+      aulos::request_tiles();
       return true;
     } catch (const aulos::Error&) {
       return false;

@@ -1,4 +1,4 @@
-// Ours, and what memory allows.
+// Ours, and what it can't do without.
 #include "bench/peers/peer_aulos.hpp"
 
 #include <string>
@@ -15,4 +15,5 @@ PEERS_EXPORT void register_peers(std::vector<peers::Peer>& list) {
                   }});
   list.push_back({"copy", version, peers::prepare_copy});
   list.push_back({"read", version, peers::prepare_read});
+  list.push_back({"exp", version, peers::prepare_exp});
 }

@@ -18,5 +18,6 @@ std::unique_ptr<Job> prepare_aulos_kernel(const Work& work);
 std::unique_ptr<Job> prepare_aulos_model(const Work& work);
 std::unique_ptr<Job> prepare_copy(const Work& work);  // copies x to y
 std::unique_ptr<Job> prepare_read(const Work& work);  // reads as many bytes as the weight, or keys and values, have
+std::unique_ptr<Job> prepare_exp(const Work& work);   // takes e^x as often as a scan does
 
 }  // namespace peers

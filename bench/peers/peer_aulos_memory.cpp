@@ -1,9 +1,10 @@
-// Moving the bytes that a kernel has to move, and nothing else: the limit of those that do little with them.
+// The limits of kernels: moving the bytes that they have to move, or the exponentials that they take, and nothing else.
 #include <algorithm>
 #include <cstring>
 
 #include "aulos/core/threads.hpp"
 #include "aulos/simd/batch.hpp"
+#include "aulos/simd/exp.hpp"
 #include "aulos/simd/reduce.hpp"
 #include "bench/peers/peer_aulos.hpp"
 
@@ -58,6 +59,26 @@ std::unique_ptr<Job> prepare_read(const Work& work) {
                      [count, x = Floats(count), team = std::make_unique<aulos::ThreadTeam>(work.threads)](float* y) {
                        for_pieces(*team, count, [&](Index piece, Index begin, Index length) {
                          y[piece] = read_all(x.data() + begin, length);
+                       });
+                     });
+}
+
+std::unique_ptr<Job> prepare_exp(const Work& work) {
+  if (work.kind != Kind::scan) return nullptr;
+  constexpr Index length = 4096, lanes = aulos::simd::lanes<float>;  // numbers that stay in the first-level cache
+  const Index rounds = static_cast<Index>(work.extents[0] * work.extents[1] * work.extents[2]) / length;
+  Floats x(length);
+  for (Index i = 0; i < length; ++i) x.data()[i] = -static_cast<float>(i) / 512;
+  return job_writing(std::max<Index>(work.results, length * work.threads),
+                     [rounds, threads = work.threads, x = std::move(x),
+                      team = std::make_unique<aulos::ThreadTeam>(work.threads)](float* y) {
+                       team->threads().run(threads, [&](Index piece, aulos::Scratch&) {
+                         float* const to = y + piece * length;
+                         for (Index round = piece; round < rounds; round += threads) {
+                           for (Index i = 0; i < length; i += lanes) {
+                             aulos::simd::store(to + i, aulos::simd::exp(aulos::simd::load(x.data() + i)));
+                           }
+                         }
                        });
                      });
 }

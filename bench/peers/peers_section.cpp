@@ -13,10 +13,24 @@
 namespace peers {
 namespace {
 
+// How many times faster this is than `one`, the same with one thread, by how many times faster its limit is: the copy
+// of the same bytes or the reading of them, or the peak.
+double scaling(const Measurement& one, const Measurement& m) {
+  const auto memory = [](const Measurement& of) {
+    return std::find_if(of.limits.begin(), of.limits.end(), [](const Row& row) { return row.peer != "exp"; });
+  };
+  const auto slow = memory(one), fast = memory(m);
+  const bool moves = slow != one.limits.end() && fast != m.limits.end();
+  const double limit = moves ? slow->median_s / fast->median_s : m.ours.peak / one.ours.peak;
+  return one.ours.median_s / m.ours.median_s / limit;
+}
+
 std::string table(const std::vector<Measurement>& measurements, int threads) {
+  const bool scales = threads > 1;
   std::string text =
-      "| work | dtype | ours, ms | GFLOP/s | of peak | best peer / ours | other peers / ours | memory / ours |\n"
-      "|---|---|---|---|---|---|---|---|\n";
+      "| work | dtype | ours, ms | GFLOP/s | of peak | best peer / ours | other peers / ours | limit / ours |";
+  text += scales ? " scaling / of the limit |\n" : "\n";
+  text += scales ? "|---|---|---|---|---|---|---|---|---|\n" : "|---|---|---|---|---|---|---|---|\n";
   for (const Measurement& m : measurements) {
     if (m.ours.threads != threads) continue;
     text += "| " + m.ours.work + " | " + m.ours.dtype + " | " + milliseconds(m.ours.median_s) + " | ";
@@ -29,8 +43,15 @@ std::string table(const std::vector<Measurement>& measurements, int threads) {
       text += i == 0 ? "**" + one + "** | " : (i > 1 ? ", " : "") + one;
     }
     text += m.peers.empty() ? " | | " : " | ";
-    for (const Row& row : m.memory) text += format("%.2f", row.ratio) + " " + row.peer;
-    text += " |\n";
+    for (const Row& row : m.limits) text += format("%.2f", row.ratio) + " " + row.peer;
+    text += " |";
+    if (scales) {
+      const auto one = std::find_if(measurements.begin(), measurements.end(), [&](const Measurement& other) {
+        return other.ours.threads == 1 && other.ours.work == m.ours.work && other.ours.dtype == m.ours.dtype;
+      });
+      text += one == measurements.end() ? " |" : format(" %.2f |", scaling(*one, m));
+    }
+    text += "\n";
   }
   return text;
 }
@@ -95,7 +116,7 @@ Chart chart_of(const std::vector<Measurement>& measurements) {
     const auto owned = OwnedWork::parse(m.ours.work);
     if (!owned || m.ours.threads != 1) continue;
     const Work& work = owned->work();
-    for (const Row& row : m.memory) {
+    for (const Row& row : m.limits) {
       if (row.peer == "copy") chart.memory = std::max(chart.memory, 2 * work.copied / row.median_s);
     }
     if (m.ours.gflops <= 0) continue;

@@ -93,6 +93,10 @@ inline constexpr double norm_eps = 1e-6;
 inline constexpr std::int64_t policy_depth = 8, policy_tokens = 64, policy_width = 256, policy_heads = 4,
                               policy_actions = 16;
 
+// What a piece of work can't do without, measured beside it and no peer: moving its bytes (copy, read), the
+// exponentials of its states (exp).
+inline bool is_limit(std::string_view peer) { return peer == "copy" || peer == "read" || peer == "exp"; }
+
 // Floats aligned to a page.
 class Floats {
  public:

@@ -11,12 +11,14 @@ using namespace aulos;
 namespace {
 
 // The case names its weights from the repository's root: some folder above the case's file.
-aulos_examples::ShapesModel model_of(const Case& c) {
+aulos_examples::ShapesModel model_of(Case& c) {
   namespace fs = std::filesystem;
   const std::string weights = c.config().get<std::string>("weights");
   fs::path folder = fs::absolute(c.checkpoint().path()).parent_path();
   while (!fs::exists(folder / weights) && folder != folder.root_path()) folder = folder.parent_path();
-  return aulos_examples::ShapesModel::load((folder / weights).string());
+  auto model = aulos_examples::ShapesModel::read(io::Checkpoint::open((folder / weights).string()));
+  nn::pack(model, c.context().numeric());
+  return model;
 }
 
 void forward(Case& c) {

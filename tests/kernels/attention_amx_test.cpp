@@ -25,7 +25,7 @@ std::vector<float> filled(Index count) { return std::vector<float>(static_cast<s
 
 class AttentionAmx : public ::testing::Test {
  protected:
-  void SetUp() override { aulos::simd::request_tiles(); }
+  void SetUp() override { aulos::request_tiles(); }
 
   const tile::Panels<float> panels_ = tile::visible_panels<float>(Causal{0}, 0, 0, 0, 130, 0, 140);
   const aulos::simd::TileScope scope_;

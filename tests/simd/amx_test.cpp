@@ -10,8 +10,8 @@ namespace {
 namespace simd = aulos::simd;
 
 TEST(Amx, AskingForTilesIsRepeatable) {
-  EXPECT_NO_THROW(simd::request_tiles());
-  EXPECT_NO_THROW(simd::request_tiles());
+  EXPECT_NO_THROW(aulos::request_tiles());
+  EXPECT_NO_THROW(aulos::request_tiles());
 }
 
 std::uint32_t pair_of(int k0, int k1) {  // as bf16
@@ -20,7 +20,7 @@ std::uint32_t pair_of(int k0, int k1) {  // as bf16
 }
 
 TEST(Amx, TilesMultiplyPairs) {
-  simd::request_tiles();
+  aulos::request_tiles();
   alignas(64) std::uint32_t a[16][16], b[16][16];
   alignas(64) float sum[16][16];
   for (int i = 0; i < 16; ++i) {
@@ -48,7 +48,7 @@ TEST(Amx, TilesMultiplyPairs) {
 }
 
 TEST(Amx, TilesMultiplyUnsignedBySigned) {
-  simd::request_tiles();
+  aulos::request_tiles();
   alignas(64) std::uint8_t a[16][64];
   alignas(64) std::int8_t b[16][64];
   alignas(64) std::int32_t sum[16][16];
@@ -78,7 +78,7 @@ TEST(Amx, TilesMultiplyUnsignedBySigned) {
 }
 // The order of a sum: lower and upper products each for itself, from 0, then both, then what the tile held.
 TEST(Amx, PairsAreSummedInTheOrderOfTheInstruction) {
-  simd::request_tiles();
+  aulos::request_tiles();
   alignas(64) std::uint32_t a[16][16] = {}, b[16][16] = {};
   alignas(64) float sum[16][16] = {};
   const auto one = [](float x) { return std::bit_cast<std::uint32_t>(x) >> 16; };
@@ -139,7 +139,7 @@ void expect_block() {
 }
 
 TEST(Amx, BlocksOfOneAndTwoRowsOfTiles) {
-  simd::request_tiles();
+  aulos::request_tiles();
   expect_block<1>();
   expect_block<2>();
 }

@@ -271,6 +271,7 @@ class Context {
   template <class = Deferred>
   void start(const ContextOptions& options) {
     try {
+      if (numeric_ != Numeric::exact && !dry()) request_tiles();
       if (options.reserve_bytes > 0) pool_->reserve(options.reserve_bytes);
     } catch (...) {
       pool_->orphan();

@@ -11,6 +11,11 @@
 #include <cstddef>
 #include <cstdint>
 
+#if defined(__AMX_TILE__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include "aulos/core/config.hpp"
 #include "aulos/core/error.hpp"
 
@@ -338,6 +343,22 @@ AULOS_BASELINE const char* unsupported_processor() noexcept {
 template <std::uint64_t Required = compiled_features>
 void require_processor() {
   if (const char* problem = unsupported_processor<Required>()) throw Error(problem);
+}
+
+// Asks the system to let this process use matrix tiles, where they are compiled for: needed once, holds for all threads;
+// throws Error where it refuses. Cheap to call again.
+inline void request_tiles() {
+#if defined(__AMX_TILE__) && defined(__linux__)
+  static const long refused = [] {
+    constexpr long request_permission = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+    return ::syscall(SYS_arch_prctl, request_permission, tile_data);
+  }();
+  if (refused != 0) {
+    throw Error(
+        "tiles: the system refuses AMX to this process; expected Linux 5.16 or newer on a processor with AMX, or a "
+        "build for another instruction set");
+  }
+#endif
 }
 
 }  // namespace aulos::inline AULOS_ISA

@@ -234,7 +234,7 @@ struct AmxFormat : PairFormat {
   static constexpr Index query_rows = 2 * strip;
   static constexpr bool tiles = true;
   using Scope = simd::TileScope;
-  static void prepare() { simd::request_tiles(); }
+  static void prepare() { request_tiles(); }
 
   static constexpr Index elements(Index n) { return (n + 2 * amx_words - 1) / (2 * amx_words) * amx_words; }
 

@@ -319,7 +319,7 @@ class AmxProduct : public WordProduct<mode> {
 
   constexpr AmxProduct(const WeightView<float>& w, GemmShape s) noexcept : WordProduct<mode>(w, s) {}
 
-  static void prepare() { simd::request_tiles(); }
+  static void prepare() { request_tiles(); }
   constexpr Index strip_size() const noexcept { return amx_rows * amx_depth(depth()); }
 
   void pack(const float* x, Index ldx, Index valid, float* strip, float* steps) const noexcept {

@@ -1,5 +1,5 @@
-// Matrix tiles (AMX): eight registers of 16 rows of 64 bytes. Where they are not compiled for, has_tiles is false,
-// request_tiles does nothing, and plain code computes what the tiles would: slowly, for tests of what is built on them.
+// Matrix tiles (AMX): eight registers of 16 rows of 64 bytes. Where they are not compiled for, has_tiles is false and
+// plain code computes what the tiles would: slowly, for tests of what is built on them.
 #pragma once
 
 #include <bit>
@@ -9,12 +9,9 @@
 
 #include "aulos/core/config.hpp"
 #include "aulos/core/numeric.hpp"
+#include "aulos/core/processor.hpp"
 #include "aulos/simd/unroll.hpp"
 #if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__AMX_INT8__)
-#include <sys/syscall.h>
-#include <unistd.h>
-
-#include "aulos/core/error.hpp"
 #define AULOS_HAS_TILES 1
 #else
 #define AULOS_HAS_TILES 0
@@ -23,22 +20,6 @@
 namespace aulos::inline AULOS_ISA::simd {
 
 inline constexpr bool has_tiles = AULOS_HAS_TILES != 0;
-
-// Asks the system to let this process use tiles, which is needed once and holds for all its threads; throws Error where
-// it refuses. Cheap to call again.
-inline void request_tiles() {
-#if AULOS_HAS_TILES
-  static const long refused = [] {
-    constexpr long request_permission = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-    return ::syscall(SYS_arch_prctl, request_permission, tile_data);
-  }();
-  if (refused != 0) {
-    throw Error(
-        "tiles: the system refuses AMX to this process; expected Linux 5.16 or newer on a processor with AMX, or a "
-        "build for another instruction set");
-  }
-#endif
-}
 
 #if AULOS_HAS_TILES
 

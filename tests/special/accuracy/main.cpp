@@ -3,7 +3,8 @@
 //     accuracy_avx2 [POINTS]
 //
 // Elementwise functions: the largest error found. Products, attention, norms and softmax: RMS of the error against the
-// naive twin in double on the same numbers, relative to the RMS of the result.
+// naive twin in double on the same numbers, relative to the RMS of the result; a block's against that of the same block
+// in double.
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -14,8 +15,10 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <vector>
 
+#include "aulos/core/context.hpp"
 #include "aulos/core/processor.hpp"
 #include "aulos/kernels/attention.hpp"
 #include "aulos/kernels/gemm.hpp"
@@ -25,6 +28,9 @@
 #include "aulos/kernels/naive/softmax.hpp"
 #include "aulos/kernels/norm.hpp"
 #include "aulos/kernels/softmax.hpp"
+#include "aulos/models/image_text_block.hpp"
+#include "aulos/nn/initialise.hpp"
+#include "aulos/nn/module.hpp"
 #include "tests/simd/accuracy.hpp"
 
 namespace {
@@ -99,7 +105,7 @@ kernels::AttentionSide<T> side(Index tokens, Index heads, Index width, const Val
   return {tokens, tokens, view(q), view(k), view(v), kernels::tokens_major<T>(out.data(), tokens, heads, width), {}};
 }
 
-void attention(Index tokens) {
+void attention(Index tokens, aulos::Numeric mode) {
   constexpr Index heads = 2, width = 64;
   const Index count = tokens * heads * width;
   const Values<float> q = normal(count, 3), k = normal(count, 4), v = normal(count, 5);
@@ -110,9 +116,11 @@ void attention(Index tokens) {
   const std::array sides{side<float>(tokens, heads, width, q, k, v, y)};
   const std::array wide{side<double>(tokens, heads, width, wide_q, wide_k, wide_v, want)};
   aulos::ThreadTeam team(1);
-  kernels::attention<float>(team.threads(kernels::attention_scratch<float>(shape, tokens, tokens)), shape, sides);
+  kernels::attention<float>(team.threads(kernels::attention_scratch<float>(shape, tokens, tokens, mode)), shape, sides,
+                            {}, {}, mode);
   kernels::naive::attention<double>(shape, wide);
-  print_row("scaled dot-product attention", std::to_string(tokens) + " tokens, head width 64", relative_rms(y, want));
+  print_row(in_mode("scaled dot-product attention", mode).c_str(), std::to_string(tokens) + " tokens, head width 64",
+            relative_rms(y, want));
 }
 
 void rows(Index columns) {
@@ -140,6 +148,37 @@ void rows(Index columns) {
   print_row("softmax", shape, relative_rms(y, want));
 }
 
+// SD3's block of a width as large models have it, with random parameters, in every mode.
+void blocks() {
+  constexpr Index channels = 1536, image = 256, text = 77;
+  const Values<float> x = normal(image * channels, 8), y = normal(text * channels, 9), c = normal(channels, 10);
+  const auto run = [&]<class T>(aulos::Numeric mode, std::type_identity<T>) {
+    using Block = aulos::models::ImageTextBlock<T>;
+    Block block(channels, aulos::attention::SeparateQkv<T>(channels, channels, {channels / 64, 64}),
+                aulos::models::TextStream::updated);
+    aulos::Context context({.threads = 1, .numeric = mode});
+    aulos::Random random(1);
+    aulos::nn::initialise_uniform(block, random);
+    aulos::nn::pack(block, mode);
+    const auto tensor = [&]<int rank>(const Values<float>& values, const aulos::Shape<rank>& shape) {
+      auto filled = context.empty<T, rank>(shape);
+      std::copy(values.begin(), values.end(), filled.mutable_data());
+      return filled;
+    };
+    const auto out =
+        block({tensor(x, aulos::Shape<3>{1, image, channels}), tensor(y, aulos::Shape<3>{1, text, channels})},
+              tensor(c, aulos::Shape<2>{1, channels}));
+    Values<T> both;
+    for (const auto& stream : out) both.insert(both.end(), stream.data(), stream.data() + stream.count());
+    return both;
+  };
+  const Values<double> want = run(aulos::Numeric::exact, std::type_identity<double>{});
+  for (const aulos::Numeric mode : {aulos::Numeric::exact, aulos::Numeric::bf16, aulos::Numeric::int8}) {
+    print_row(in_mode("SD3 block", mode).c_str(), "1536 wide, 256 + 77 tokens",
+              relative_rms(run(mode, std::type_identity<float>{}), want));
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -161,6 +200,9 @@ int main(int argc, char** argv) {
   for (const aulos::Numeric mode : {aulos::Numeric::exact, aulos::Numeric::bf16, aulos::Numeric::int8}) {
     for (const Index k : {64, 1024, 8192}) product(64, 256, k, mode);
   }
-  for (const Index tokens : {64, 1024}) attention(tokens);
+  for (const aulos::Numeric mode : {aulos::Numeric::exact, aulos::Numeric::bf16}) {
+    for (const Index tokens : {64, 1024}) attention(tokens, mode);
+  }
   for (const Index columns : {64, 1024, 4096}) rows(columns);
+  blocks();
 }
