@@ -24,7 +24,7 @@ inline void name_modes(benchmark::internal::Benchmark* b) {
 }
 
 // The share of call()'s time that is spent in products and attention, by the context's profile, in percent: median of a
-// few calls. What is fused into a product (norm, bias, activation, gate and residual) is part of it.
+// few calls. What is fused into a product (bias, activation, gate and residual) is part of it.
 template <class Call>
 double product_percent(aulos::Context& context, const Call& call) {
   constexpr std::string_view products[] = {"linear", "linear_residual", "matmul", "scaled_dot_product_attention",
@@ -54,7 +54,7 @@ template <class Module, class Inputs, class Call>
 void run_module(benchmark::State& state, Module module, const Inputs& inputs, const Call& call) {
   const aulos::Numeric mode = numeric_of(state);
   aulos::Context context({.threads = 1, .numeric = mode});
-  aulos::nn::initialise_uniform(module, context.random());
+  aulos::nn::initialise_uniform(module, context.random(), 1);
   const aulos::Plan plan = aulos::plan([&](aulos::Context& dry) { call(module, dry, inputs(dry)); });
   aulos::nn::pack(module, mode);
   const auto given = inputs(context);

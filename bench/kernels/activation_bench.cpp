@@ -1,6 +1,7 @@
-// Activation functions against Eigen's expression for the same job, in one process. Counters: GB/s of read and written
-// memory, `eigen_ratio`, Eigen's time divided by ours for the same shape, best of several interleaved runs, and the
-// largest errors of both (`error`, `eigen_error`).
+// Activation functions against Eigen's expression for the same job, in one process. Counters: GFLOP/s, of 10 operations
+// an element, as the ops count them for a plan whatever the function (of relu 1), GB/s of read and written memory,
+// `eigen_ratio`, Eigen's time divided by ours for the same shape, best of several interleaved runs, and the largest
+// errors of both (`error`, `eigen_error`).
 #include "aulos/kernels/activation.hpp"
 
 #include <benchmark/benchmark.h>
@@ -132,6 +133,9 @@ void activation(benchmark::State& state) {
     state.counters["accurate_error"] = largest_error<F>(x, y);
     state.counters["accurate_ratio"] = best_accurate / best_ours;
   }
+  const double flops = std::is_same_v<F, Relu> ? 1 : 10;
+  state.counters["GFLOP/s"] =
+      benchmark::Counter(flops * 1e-9 * static_cast<double>(count), benchmark::Counter::kIsIterationInvariantRate);
   state.SetBytesProcessed(state.iterations() * count * 8);
 }
 

@@ -1,5 +1,7 @@
 // Layer norm, RMS norm, modulation and softmax against Eigen's expressions for the same job, in one process. Counters:
-// GB/s of read and written memory, and `eigen_ratio`, Eigen's time divided by ours, best of several interleaved runs.
+// GFLOP/s, of 8 operations an element of a norm, 10 of softmax, as the ops count them for a plan (moments 4, the rest
+// 4; an exponential 6), bytes of read and written memory, and `eigen_ratio`, Eigen's time divided by ours, best of
+// several interleaved runs.
 #include "aulos/kernels/norm.hpp"
 
 #include <benchmark/benchmark.h>
@@ -26,6 +28,7 @@ double seconds(Run run) {
 
 // Row by row, so that Eigen too finds each row in the cache.
 struct LayerNorm {
+  static constexpr double flops = 8;
   static void ours(aulos::Threads threads, const Matrix& x, const Matrix& affine, Matrix& y) {
     kernels::layer_norm<float>(threads, {x.rows(), x.cols(), 1e-5},
                                {.x = {x.data(), x.cols()}, .weight = affine.data(), .bias = affine.data() + x.cols()},
@@ -40,6 +43,7 @@ struct LayerNorm {
   }
 };
 struct RmsNorm {
+  static constexpr double flops = 8;
   static void ours(aulos::Threads threads, const Matrix& x, const Matrix& affine, Matrix& y) {
     kernels::rms_norm<float>(threads, {x.rows(), x.cols(), 1e-6}, {.x = {x.data(), x.cols()}, .weight = affine.data()},
                              {y.data(), y.cols()});
@@ -51,6 +55,7 @@ struct RmsNorm {
   }
 };
 struct ModulatedLayerNorm {
+  static constexpr double flops = 8;
   static void ours(aulos::Threads threads, const Matrix& x, const Matrix& affine, Matrix& y) {
     kernels::layer_norm<float>(
         threads, {x.rows(), x.cols(), 1e-6},
@@ -66,6 +71,7 @@ struct ModulatedLayerNorm {
   }
 };
 struct Softmax {
+  static constexpr double flops = 10;
   static void ours(aulos::Threads threads, const Matrix& x, const Matrix&, Matrix& y) {
     kernels::softmax<float>(threads, x.rows(), x.cols(), {x.data(), x.cols()}, {y.data(), y.cols()});
   }
@@ -101,6 +107,8 @@ void rows(benchmark::State& state) {
     best_eigen = std::min(best_eigen, seconds(eigen));
   }
   state.counters["eigen_ratio"] = best_eigen / best_ours;
+  state.counters["GFLOP/s"] = benchmark::Counter(F::flops * 1e-9 * static_cast<double>(count * columns),
+                                                 benchmark::Counter::kIsIterationInvariantRate);
   state.SetBytesProcessed(state.iterations() * count * columns * 8);
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "tests/kernels/attention_problem.hpp"
+#include "tests/kernels/thread_counts.hpp"
 
 namespace attention_test {
 namespace {
@@ -47,6 +48,20 @@ TYPED_TEST(AttentionBackward, AgreesWithNaiveAtEveryWidth) {
   }
 }
 
+TYPED_TEST(AttentionBackward, EveryLengthAndAlignment) {
+  using T = TypeParam;
+  sweep_problems<T>([](Problem<T>& p) {
+    p.with_dlse = true;
+    auto expected = p.expected_gradients();
+    p.run();
+    const Index before = p.data[0].dq.sentinels() + p.data[0].dk.sentinels() + p.data[0].dv.sentinels();
+    p.run_backward();
+    EXPECT_LE(backward_distance(p, expected), gradient_tolerance<T>);
+    EXPECT_EQ(p.data[0].dq.sentinels() + p.data[0].dk.sentinels() + p.data[0].dv.sentinels(),
+              before - 2 * (2 * p.nq() * p.shape.width + p.nk() * (p.shape.width + p.shape.value_width)));
+  });
+}
+
 // One pass and two (8 threads for 1 batch element), overwriting and adding.
 TYPED_TEST(AttentionBackward, ValuesHaveGroupsOfTheirOwn) {
   using T = TypeParam;
@@ -57,8 +72,8 @@ TYPED_TEST(AttentionBackward, ValuesHaveGroupsOfTheirOwn) {
     p.run();
     p.run_backward();
     EXPECT_LE(backward_distance(p, expected), gradient_tolerance<T>) << groups << ", " << value_groups;
-    for (const int threads : {3, 8}) {
-      auto threaded = p;
+    for (const int threads : aulos_test::more_threads) {
+      auto threaded = p.without_gradients();
       threaded.run_backward({}, {}, threads);
       EXPECT_TRUE(same_backward(p, threaded)) << groups << ", " << value_groups << ", threads " << threads;
     }
@@ -158,8 +173,8 @@ TYPED_TEST(AttentionBackward, ThreadsDoNotChangeABit) {
     Problem<T> one(shape, extents);
     one.run(Causal{400});
     one.run_backward(Causal{400});
-    for (const int threads : {2, 3, 5}) {  // few (batch, group): two passes
-      auto many = one;
+    for (const int threads : aulos_test::more_threads) {  // few (batch, group): two passes
+      auto many = one.without_gradients();
       many.run_backward(Causal{400}, NoScore{}, threads);
       EXPECT_TRUE(same_backward(one, many)) << threads;
     }
@@ -175,7 +190,7 @@ TYPED_TEST(AttentionBackward, ManyQueries) {
     p.run();
     p.run_backward();
     EXPECT_LE(backward_distance(p, expected), 10 * gradient_tolerance<T>) << nq;
-    auto threaded = p;
+    auto threaded = p.without_gradients();
     threaded.run_backward({}, {}, 3);
     EXPECT_TRUE(same_backward(p, threaded)) << nq;
     p.run_backward({}, {}, 1, Store::add);
@@ -191,7 +206,7 @@ TYPED_TEST(AttentionBackward, StoresAddsAndLeavesOut) {
   Problem<T> p(shape_of(1, 2, 2, 6, 5), {{20, 30}}, Layout::gaps);
   p.run();
   p.run_backward();
-  for (const int threads : {1, 3}) {
+  for (const int threads : aulos_test::thread_counts) {
     auto added = p;
     added.data[0].dq.fill(T(1));
     added.data[0].dk.fill(T(1));

@@ -6,6 +6,7 @@
 #include "aulos/core/dtype.hpp"
 #include "aulos/kernels/attention.hpp"
 #include "tests/kernels/attention_problem.hpp"
+#include "tests/kernels/thread_counts.hpp"
 
 namespace attention_test {
 namespace {
@@ -271,11 +272,18 @@ TYPED_TEST(AttentionBf16Format, AgreesWithNaive) {
   }
 }
 
+TYPED_TEST(AttentionBf16Format, EveryLengthAndAlignment) {
+  sweep_problems<float>([](Numbers& p) {
+    run_bf16<TypeParam>(p);
+    EXPECT_TRUE(near_naive(p));
+  });
+}
+
 TYPED_TEST(AttentionBf16Format, ThreadsDoNotChangeABit) {
   for (const auto& extents : {std::vector<Extents>{{130, 300}}, {{70, 70}, {33, 290}}, {{1, 700}}}) {
     Numbers one(shape_of(1, 2, 1, 10, 7), extents);
     run_bf16<TypeParam>(one, Causal{90});
-    for (const int threads : {2, 3, 4, 8}) {
+    for (const int threads : aulos_test::more_threads) {
       Numbers many(one.shape, extents);
       run_bf16<TypeParam>(many, Causal{90}, NoScore{}, threads);
       EXPECT_TRUE(same_forward(one, many)) << threads;

@@ -14,6 +14,7 @@
 #include "aulos/kernels/attention.hpp"
 #include "aulos/kernels/attention_backward.hpp"
 #include "aulos/kernels/naive/attention.hpp"
+#include "tests/kernels/sweep.hpp"
 
 namespace attention_test {
 
@@ -26,18 +27,21 @@ struct Extents {
   Index nq, nk;
 };
 
-// One array of head rows with its memory; between the rows of Layout::gaps lies a sentinel.
+// One array of head rows with its memory, which begins `shift` elements behind a multiple of 64 bytes; in front of it
+// and between the rows of Layout::gaps lie sentinels.
 template <class T>
 struct Array {
   static constexpr double sentinel = 1234.5;
   Index batch = 0, tokens = 0, heads = 0, width = 0;
   Layout layout = Layout::tokens;
-  std::vector<T> data;
+  Index shift = 0;
+  aulos_test::AlignedVector<T> data;
 
   Array() = default;
-  Array(Index b, Index n, Index h, Index w, Layout l) : batch(b), tokens(n), heads(h), width(w), layout(l) {
+  Array(Index b, Index n, Index h, Index w, Layout l, Index first = 0)
+      : batch(b), tokens(n), heads(h), width(w), layout(l), shift(first) {
     const Index size = l == Layout::gaps ? b * (n * (h * (w + 3) + 5) + 7) : b * n * h * w;
-    data.assign(static_cast<std::size_t>(size), T(sentinel));
+    data.assign(static_cast<std::size_t>(shift + size), T(sentinel));
   }
   kernels::HeadRows<T> strides() const {
     if (layout == Layout::tokens) return kernels::tokens_major<T>(nullptr, tokens, heads, width);
@@ -47,12 +51,12 @@ struct Array {
   }
   kernels::HeadRows<T> rows() {
     auto view = strides();
-    view.data = data.data();
+    view.data = data.data() + shift;
     return view;
   }
   kernels::HeadRows<const T> rows() const {
     const auto view = strides();
-    return {data.data(), view.batch, view.token, view.head};
+    return {data.data() + shift, view.batch, view.token, view.head};
   }
   T* at(Index b, Index n, Index h) { return rows().at(b, n, h); }
   const T* at(Index b, Index n, Index h) const { return rows().at(b, n, h); }
@@ -89,6 +93,7 @@ struct Array {
   Array<U> as() const {
     Array<U> other;
     other.batch = batch, other.tokens = tokens, other.heads = heads, other.width = width, other.layout = layout;
+    other.shift = shift;
     for (T x : data) other.data.push_back(static_cast<U>(x));
     return other;
   }
@@ -122,7 +127,8 @@ struct Problem {
   bool with_dlse = false;
 
   Problem() = default;
-  Problem(kernels::AttentionShape s, std::vector<Extents> extents, Layout layout = Layout::tokens, unsigned seed = 1)
+  Problem(kernels::AttentionShape s, std::vector<Extents> extents, Layout layout = Layout::tokens, unsigned seed = 1,
+          Index shift = 0)
       : shape(s) {
     std::mt19937 random(seed);
     for (const Extents& n : extents) {
@@ -130,7 +136,7 @@ struct Problem {
       side.nq = n.nq;
       side.nk = n.nk;
       auto array = [&](Index tokens, Index heads, Index width) {
-        Array<T> a(s.batch, tokens, heads, width, layout);
+        Array<T> a(s.batch, tokens, heads, width, layout, shift);
         a.randomise(random);
         return a;
       };
@@ -139,11 +145,11 @@ struct Problem {
       side.v = array(n.nk, s.value_groups, s.value_width);
       side.dout = array(n.nq, s.heads, s.value_width);
       side.dlse = array(n.nq, s.heads, 1);
-      side.out = Array<T>(s.batch, n.nq, s.heads, s.value_width, layout);
-      side.lse = Array<T>(s.batch, n.nq, s.heads, 1, layout);
-      side.dq = Array<T>(s.batch, n.nq, s.heads, s.width, layout);
-      side.dk = Array<T>(s.batch, n.nk, s.groups, s.width, layout);
-      side.dv = Array<T>(s.batch, n.nk, s.value_groups, s.value_width, layout);
+      side.out = Array<T>(s.batch, n.nq, s.heads, s.value_width, layout, shift);
+      side.lse = Array<T>(s.batch, n.nq, s.heads, 1, layout, shift);
+      side.dq = Array<T>(s.batch, n.nq, s.heads, s.width, layout, shift);
+      side.dk = Array<T>(s.batch, n.nk, s.groups, s.width, layout, shift);
+      side.dv = Array<T>(s.batch, n.nk, s.value_groups, s.value_width, layout, shift);
       data.push_back(std::move(side));
     }
   }
@@ -199,6 +205,15 @@ struct Problem {
                                    grads, mask, score);
   }
 
+  // The same without any gradients yet, so that a piece which is left out shows.
+  Problem without_gradients() const {
+    Problem other = *this;
+    for (auto& s : other.data) {
+      for (auto* x : {&s.dq, &s.dk, &s.dv}) x->fill(T(-7));
+    }
+    return other;
+  }
+
   // The same numbers in double, through the naive twin.
   Problem<double> twin() const {
     Problem<double> other;
@@ -235,6 +250,30 @@ inline kernels::AttentionShape shape_of(Index b, Index h, Index g, Index value_g
   shape.value_groups = value_groups;
   return shape;
 }
+
+// check(problem) for head widths, then numbers of keys, then of queries around the batch, in memory that begins
+// anywhere. One query row is a path of its own.
+template <class T, class Check>
+void sweep_problems(const Check& check) {
+  aulos_test::sweep<T>([&](Index length, Index shift) {
+    const auto run = [&](Index width, Index value_width, Extents extents) {
+      SCOPED_TRACE(::testing::Message() << "D " << width << ", E " << value_width << ", " << extents.nq << " x "
+                                        << extents.nk);
+      const Layout layout = shift == 0 ? Layout::tokens : Layout::gaps;
+      Problem<T> p(shape_of(2, 2, 1, width, value_width), {extents}, layout, 1, shift);
+      const auto sentinels = [&] { return p.data[0].out.sentinels() + p.data[0].lse.sentinels(); };
+      const Index before = sentinels();
+      check(p);
+      EXPECT_EQ(sentinels(), before - 2 * 2 * extents.nq * (value_width + 1));
+    };
+    for (const Index nq : {1, 7}) {
+      run(length, length, {nq, 19});
+      run(5, 6, {nq, length});
+    }
+    run(5, 6, {length, 19});
+  });
+}
+
 // Key and value groups (G, G') of 12 heads: equal, nested either way, and neither inside the other.
 inline constexpr std::pair<Index, Index> head_groups[] = {{4, 4}, {12, 6}, {6, 3}, {2, 12}, {1, 12}, {4, 6}, {6, 4}};
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/kernels/attention_problem.hpp"
+#include "tests/kernels/thread_counts.hpp"
 
 namespace attention_test {
 namespace {
@@ -32,7 +33,7 @@ void expect_same_bits(const AttentionShape& shape, const std::vector<Extents>& e
                       const Score& score = {}) {
   Problem<T> whole(shape, extents);
   whole.run(mask, score);
-  for (const int threads : {1, 2, 3, 4, 8}) {
+  for (const int threads : aulos_test::thread_counts) {
     Problem<T> split(shape, extents);
     run_split(split, threads, mask, score);
     EXPECT_TRUE(same_forward(whole, split)) << threads;

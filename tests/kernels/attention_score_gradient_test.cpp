@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/kernels/attention_problem.hpp"
+#include "tests/kernels/thread_counts.hpp"
 
 namespace attention_test {
 namespace {
@@ -81,7 +82,7 @@ void expect_bias_gradient(Index batch_stride, Index head_stride, Index query_str
 TYPED_TEST(AttentionScoreGradient, BiasGradientIsSummedOverSharedAxes) {
   using T = TypeParam;
   constexpr Index pairs = 22 * 35;
-  for (const int threads : {1, 3}) {
+  for (const int threads : aulos_test::thread_counts) {
     expect_bias_gradient<T>(4 * pairs, pairs, 35, 8 * pairs, threads);
     expect_bias_gradient<T>(0, pairs, 35, 4 * pairs, threads);
     expect_bias_gradient<T>(pairs, 0, 35, 2 * pairs, threads);

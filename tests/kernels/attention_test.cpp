@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/kernels/attention_problem.hpp"
+#include "tests/kernels/thread_counts.hpp"
 
 namespace attention_test {
 namespace {
@@ -38,6 +39,15 @@ TYPED_TEST(Attention, AgreesWithNaiveAtEveryWidth) {
   }
 }
 
+TYPED_TEST(Attention, EveryLengthAndAlignment) {
+  using T = TypeParam;
+  sweep_problems<T>([](Problem<T>& p) {
+    p.run();
+    auto expected = p.expected();
+    EXPECT_LE(forward_distance(p, expected), tolerance<T>);
+  });
+}
+
 TYPED_TEST(Attention, HeadsReadConsecutiveGroups) {
   using T = TypeParam;
   Problem<T> p(shape_of(2, 4, 2, 5, 3), {{9, 21}});
@@ -63,7 +73,7 @@ TYPED_TEST(Attention, ValuesHaveGroupsOfTheirOwn) {
       p.run();
       auto expected = p.expected();
       EXPECT_LE(forward_distance(p, expected), tolerance<T>) << groups << ", " << value_groups;
-      auto threaded = p;
+      Problem<T> threaded(p.shape, {{nq, 3}, {0, 21}});
       threaded.run({}, {}, 4);
       EXPECT_TRUE(same_forward(p, threaded)) << groups << ", " << value_groups;
     }
@@ -104,7 +114,7 @@ Problem<T> scalar_problem(const std::vector<double>& q, const std::vector<double
   AttentionShape shape = shape_of(1, 1, 1, 1, 1);
   shape.scale = 1.0;
   Problem<T> p(shape, {{static_cast<Index>(q.size()), static_cast<Index>(k.size())}});
-  auto copy = [](const std::vector<double>& from, std::vector<T>& to) {
+  auto copy = [](const std::vector<double>& from, auto& to) {
     for (std::size_t i = 0; i < from.size(); ++i) to[i] = static_cast<T>(from[i]);
   };
   copy(q, p.data[0].q.data);
@@ -195,7 +205,7 @@ TYPED_TEST(Attention, ThreadsDoNotChangeABit) {
   for (const auto& extents : {std::vector<Extents>{{130, 300}}, std::vector<Extents>{{70, 70}, {33, 290}}}) {
     Problem<T> one(shape_of(1, 2, 1, 10, 7), extents);
     one.run();
-    for (const int threads : {2, 3, 5}) {
+    for (const int threads : aulos_test::more_threads) {
       Problem<T> many(one.shape, extents);
       many.run(NoMask{}, NoScore{}, threads);
       EXPECT_TRUE(same_forward(one, many)) << threads;

@@ -4,6 +4,7 @@
 
 #include "aulos/kernels/naive/channel_affine.hpp"
 #include "kernels/sweep.hpp"
+#include "kernels/thread_counts.hpp"
 
 namespace {
 
@@ -25,8 +26,8 @@ TYPED_TEST(ChannelAffineKernel, AgreesWithItsTwin) {
         Matrix<T> want(rows, columns);
         kernels::naive::channel_affine<T>(rows, columns, x.view(), weighted ? w.row(0) : nullptr,
                                           biased ? b.row(0) : nullptr, want.view());
-        for (const int threads : {1, 2, 3}) {
-          aulos::ThreadTeam team(threads);
+        for (const int threads : thread_counts) {
+          aulos::ThreadTeam& team = team_of(threads);
           Matrix<T> y = x;
           kernels::channel_affine<T>(team.threads(), rows, columns, y.view(), weighted ? w.row(0) : nullptr,
                                      biased ? b.row(0) : nullptr, y.view());

@@ -1,4 +1,4 @@
-// Convolutions of many shapes, each against its naive twin, on 1, 2 and 3 threads.
+// Convolutions of many shapes, each against its naive twin, on any number of threads.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -11,6 +11,7 @@
 #include "aulos/kernels/conv.hpp"
 #include "aulos/kernels/naive/conv.hpp"
 #include "kernels/sweep.hpp"
+#include "kernels/thread_counts.hpp"
 
 namespace aulos_test {
 
@@ -29,7 +30,7 @@ struct Numbers {
     for (std::size_t i = 0; i < data.size(); ++i) data[i] = static_cast<T>(noise(seed, i));
     first = data.data() + misalignment;
   }
-  std::vector<T> data;
+  AlignedVector<T> data;
   T* first;
 };
 
@@ -37,8 +38,8 @@ struct Numbers {
 template <class T, class Run>
 void expect_twin(std::size_t scratch, Index misalignment, const std::vector<double>& want, double terms, Run run) {
   std::vector<T> first;
-  for (const int threads : {1, 2, 3}) {
-    aulos::ThreadTeam team(threads);
+  for (const int threads : thread_counts) {
+    aulos::ThreadTeam& team = team_of(threads);
     const T guard = T(-12345.5);
     std::vector<T> y(want.size() + 16 + static_cast<std::size_t>(misalignment), guard);
     T* out = y.data() + 8 + misalignment;

@@ -8,6 +8,7 @@
 
 #include "aulos/kernels/naive/copy.hpp"
 #include "kernels/sweep.hpp"
+#include "kernels/thread_counts.hpp"
 
 namespace {
 
@@ -103,8 +104,8 @@ TYPED_TEST(CopyKernel, LargeOnAnyThreads) {
       Laid<T> from(extents, 1, gap, 1, 0), want(extents, 1, 2, 0, 50);
       const Laid<T> before = want;
       kernels::naive::copy(from.start(), from.dims, want.start(), want.dims);
-      for (const int threads : {1, 2, 3}) {
-        aulos::ThreadTeam team(threads);
+      for (const int threads : thread_counts) {
+        aulos::ThreadTeam& team = team_of(threads);
         Laid<T> to = before;
         kernels::copy(team.threads(), from.start(), from.dims, to.start(), to.dims);
         ASSERT_EQ(to.data, want.data) << threads;
@@ -178,7 +179,7 @@ TYPED_TEST(AddToKernel, SumsKeepTheirOrderOnAnyThreads) {
     };
     Backwards executor;
     check(aulos::ThreadTeam(executor).threads());
-    for (const int threads : {1, 2, 3}) check(aulos::ThreadTeam(threads).threads());
+    for (const int threads : thread_counts) check(team_of(threads).threads());
   }
 }
 

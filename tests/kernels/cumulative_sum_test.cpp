@@ -8,6 +8,7 @@
 
 #include "aulos/kernels/naive/cumulative_sum.hpp"
 #include "kernels/sweep.hpp"
+#include "kernels/thread_counts.hpp"
 
 namespace {
 
@@ -27,8 +28,8 @@ void check(Index outer, Index length, Index inner, Index misalignment = 0) {
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<T>(noise(1, i));
   for (const SumDirection direction : {SumDirection::forward, SumDirection::backward}) {
     kernels::naive::cumulative_sum<T>(direction, outer, length, inner, x.data() + misalignment, want.data());
-    for (const int threads : {1, 2, 3}) {
-      aulos::ThreadTeam team(threads);
+    for (const int threads : thread_counts) {
+      aulos::ThreadTeam& team = team_of(threads);
       std::vector<T> y(static_cast<std::size_t>(count + misalignment), T(-7));
       kernels::cumulative_sum<T>(team.threads(), direction, outer, length, inner, x.data() + misalignment,
                                  y.data() + misalignment);

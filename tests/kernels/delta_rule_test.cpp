@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "delta_rule_problem.hpp"
+#include "thread_counts.hpp"
 
 namespace {
 
@@ -30,7 +31,7 @@ TYPED_TEST(DeltaRuleKernel, AgreesWithTheNaiveTwin) {
 TYPED_TEST(DeltaRuleKernel, ThreadsGiveTheSameBits) {
   const DeltaProblem<TypeParam> p({2, 3, 70, 9, 17, 0.5}, true);
   const auto one = p.run(1);
-  for (const int threads : {2, 3}) {
+  for (const int threads : more_threads) {
     const auto more = p.run(threads);
     EXPECT_EQ(more.out, one.out);
     EXPECT_EQ(more.last, one.last);
@@ -38,6 +39,7 @@ TYPED_TEST(DeltaRuleKernel, ThreadsGiveTheSameBits) {
     EXPECT_EQ(more.dk, one.dk);
     EXPECT_EQ(more.dv, one.dv);
     EXPECT_EQ(more.dbeta, one.dbeta);
+    EXPECT_EQ(more.dinitial, one.dinitial);
   }
 }
 

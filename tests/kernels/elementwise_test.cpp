@@ -10,6 +10,7 @@
 
 #include "aulos/kernels/naive/elementwise.hpp"
 #include "kernels/sweep.hpp"
+#include "kernels/thread_counts.hpp"
 
 namespace {
 
@@ -110,7 +111,7 @@ TYPED_TEST(ElementwiseKernel, ViewsOfEveryRank) {
 TYPED_TEST(ElementwiseKernel, LargeOnAnyThreads) {
   using T = TypeParam;
   const std::vector<T> a = numbers<T>(50003, 7), b = numbers<T>(50003, 8);
-  for (const int threads : {1, 2, 3}) {
+  for (const int threads : thread_counts) {
     const Dims line = aulos::dense_dims({50003}), matrix = aulos::dense_dims({700, 61}), column{2, {700, 61}, {1, 0}};
     check(a, line, b, line, line, kernels::Divide{}, std::divides<double>{}, threads);
     check(a, matrix, b, column, matrix, kernels::Multiply{}, std::multiplies<double>{}, threads);
@@ -151,34 +152,39 @@ TYPED_TEST(ElementwiseKernel, LinearCombinations) {
   using T = TypeParam;
   using Term = kernels::Term<T>;
   constexpr T eps = std::numeric_limits<T>::epsilon();
-  for (const Index count : {0, 1, 3, 8, 17, 33, 16384, 16387, 40000}) {
-    const std::size_t n = static_cast<std::size_t>(count);
-    std::vector<std::vector<T>> x;
-    for (std::uint64_t t = 0; t < 4; ++t) x.push_back(numbers<T>(n + 1, 20 + t));
+  const auto check = [](Index count, Index misalignment) {
+    const std::size_t n = static_cast<std::size_t>(count), at = static_cast<std::size_t>(misalignment);
+    std::vector<AlignedVector<T>> x;
+    for (std::uint64_t t = 0; t < 4; ++t) {
+      const auto values = numbers<T>(n + 2 * at, 20 + t);
+      x.emplace_back(values.begin(), values.end());
+    }
     const T factor[4] = {T(0.3), T(-1.7), T(2), T(0)};
     for (std::size_t terms = 0; terms <= 4; ++terms) {
       std::vector<Term> list;
-      for (std::size_t t = 0; t < terms; ++t) list.push_back({factor[t], x[t].data() + 1});
-      std::vector<T> first, want(n + 2, T(-7));
-      kernels::naive::linear_combination<T, Term>(list, T(0.25), want.data() + 1, count);
-      for (const int threads : {1, 2, 3}) {
-        aulos::ThreadTeam team(threads);
-        std::vector<T> y(n + 2, T(-7));
-        kernels::linear_combination<T>(team.threads(), list, T(0.25), y.data() + 1, count);
+      for (std::size_t t = 0; t < terms; ++t) list.push_back({factor[t], x[t].data() + (t % 2 + 1) * at});
+      AlignedVector<T> first, want(n + at + 1, T(-7));
+      kernels::naive::linear_combination<T, Term>(list, T(0.25), want.data() + at, count);
+      for (const int threads : thread_counts) {
+        aulos::ThreadTeam& team = team_of(threads);
+        AlignedVector<T> y(n + at + 1, T(-7));
+        kernels::linear_combination<T>(team.threads(), list, T(0.25), y.data() + at, count);
         for (std::size_t i = 0; i < y.size(); ++i) ASSERT_NEAR(y[i], want[i], 16 * eps) << terms << " terms at " << i;
-        ASSERT_EQ(y[0], T(-7));
-        ASSERT_EQ(y[n + 1], T(-7));
+        for (std::size_t i = 0; i < at; ++i) ASSERT_EQ(y[i], T(-7));
+        ASSERT_EQ(y[n + at], T(-7));
         if (threads == 1) first = y;
         ASSERT_EQ(std::memcmp(y.data(), first.data(), y.size() * sizeof(T)), 0);
       }
     }
-    std::vector<T> y = x[0], want(n);
-    const std::array<Term, 2> apart = {Term{T(1), x[0].data()}, Term{T(2), x[1].data()}};
-    const std::array<Term, 2> in_place = {Term{T(1), y.data()}, Term{T(2), x[1].data()}};
+    AlignedVector<T> y = x[0], want(n);
+    const std::array<Term, 2> apart = {Term{T(1), x[0].data() + at}, Term{T(2), x[1].data()}};
+    const std::array<Term, 2> in_place = {Term{T(1), y.data() + at}, Term{T(2), x[1].data()}};
     kernels::naive::linear_combination<T, Term>(apart, T(0), want.data(), count);
-    kernels::linear_combination<T>(aulos::Threads::serial(), in_place, T(0), y.data(), count);
-    for (std::size_t i = 0; i < n; ++i) ASSERT_NEAR(y[i], want[i], 16 * eps);
-  }
+    kernels::linear_combination<T>(aulos::Threads::serial(), in_place, T(0), y.data() + at, count);
+    for (std::size_t i = 0; i < n; ++i) ASSERT_NEAR(y[at + i], want[i], 16 * eps);
+  };
+  sweep<T>(check);
+  for (const Index count : {16384, 16387, 40000}) check(count, 1);
 }
 
 TYPED_TEST(ElementwiseKernel, ATermOfFactorOneIsExact) {

@@ -8,6 +8,7 @@
 
 #include "aulos/kernels/naive/embedding.hpp"
 #include "kernels/sweep.hpp"
+#include "kernels/thread_counts.hpp"
 
 namespace {
 
@@ -35,8 +36,8 @@ TYPED_TEST(EmbeddingKernel, GathersRows) {
     std::vector<T> want(static_cast<std::size_t>(count * width) + 1, T(-7));
     const std::vector<T> before = want;
     kernels::naive::gather_rows<T>(table.row(0), table.stride(), ids.data(), count, width, want.data());
-    for (const int threads : {1, 2, 3}) {
-      aulos::ThreadTeam team(threads);
+    for (const int threads : thread_counts) {
+      aulos::ThreadTeam& team = team_of(threads);
       std::vector<T> y = before;
       kernels::gather_rows<T>(team.threads(), table.row(0), table.stride(), ids.data(), count, width, y.data());
       ASSERT_EQ(y, want);
@@ -51,22 +52,23 @@ TYPED_TEST(EmbeddingKernel, GathersRows) {
 
 TYPED_TEST(EmbeddingKernel, AddsRowsBackInOrder) {
   using T = TypeParam;
-  const auto check = [](Index count, Index width, std::int64_t skip) {
+  const auto check = [](Index count, Index width, std::int64_t skip, Index misalignment = 0) {
     const auto ids = ids_of(count);
-    std::vector<T> gy(static_cast<std::size_t>(count * width));
-    for (std::size_t i = 0; i < gy.size(); ++i) gy[i] = static_cast<T>(noise(2, i));
-    const auto before = Matrix<T>::random(3, table_rows, width);
+    AlignedVector<T> numbers(static_cast<std::size_t>(count * width + misalignment));
+    for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<T>(noise(2, i));
+    const T* gy = numbers.data() + misalignment;
+    const auto before = Matrix<T>::random(3, table_rows, width, misalignment);
     Matrix<T> want = before;
-    kernels::naive::scatter_add_rows<T>(gy.data(), ids.data(), count, width, skip, want.row(0), want.stride());
-    for (const int threads : {1, 2, 3}) {
-      aulos::ThreadTeam team(threads);
+    kernels::naive::scatter_add_rows<T>(gy, ids.data(), count, width, skip, want.row(0), want.stride());
+    for (const int threads : thread_counts) {
+      aulos::ThreadTeam& team = team_of(threads);
       Matrix<T> table = before;
-      kernels::scatter_add_rows<T>(team.threads(), gy.data(), ids.data(), count, width, skip, table.row(0),
-                                   table.stride());
+      kernels::scatter_add_rows<T>(team.threads(), gy, ids.data(), count, width, skip, table.row(0), table.stride());
       expect_same_bits(table, want);  // in the promised order
     }
   };
   for (const std::int64_t skip : {-1, 4}) {
+    sweep<T>([&](Index width, Index misalignment) { check(12, width, skip, misalignment); });
     for (const Index width : {0, 1, 3, 63, 64, 65, 200}) check(40, width, skip);
     check(0, 5, skip);
     check(1, 5, skip);

@@ -24,7 +24,7 @@ TEST(GemmAmx, TilesAreUsedWhereTheBuildHasThem) {
 #if defined(__AVX512F__)
 // Whole numbers, whose sums are exact in any order; infinity behind the panel and the strip's rows.
 TEST(GemmAmx, StripsOfAnySize) {
-  aulos::simd::request_tiles();
+  aulos::request_tiles();
   const aulos::simd::TileScope scope;
   const auto pair = [](float low, float high) {
     return std::bit_cast<float>(std::bit_cast<std::uint32_t>(low) >> 16 |

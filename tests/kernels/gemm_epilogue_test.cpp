@@ -5,6 +5,7 @@
 
 #include "aulos/kernels/activation.hpp"
 #include "tests/kernels/gemm_support.hpp"
+#include "tests/kernels/sweep.hpp"
 
 namespace {
 
@@ -15,20 +16,21 @@ namespace simd = aulos::simd;
 template <class T>
 class GemmEpilogue : public ::testing::Test {
  protected:
-  static constexpr Index rows = 3, tile_stride = 70, row = 5, column = 4;
+  static constexpr Index rows = 3, tile_stride = 70, row = 5;
 
-  // Applies `epilogue` to every width and checks each element against expected(sum, i, j), i and j counted in y.
+  // Applies `epilogue` to every width from three columns on, and to tiles that begin as far behind a multiple of 64
+  // bytes, and checks each element against expected(sum, i, j), i and j counted in y.
   template <class Epilogue, class Expected>
   void check(const Epilogue& epilogue, const Expected& expected, T* in_place = nullptr, Index ldy = 80) {
-    const auto tile = random<T>(rows * tile_stride, 8);
-    for (Index cols = 0; cols <= 2 * simd::lanes<T> + 1; ++cols) {
+    aulos_test::sweep<T>([&](Index cols, Index misalignment) {
+      const Index column = 16 + misalignment;
+      const Shifted<T> tile(random<T>(rows * tile_stride, 8), misalignment);
       Guarded<T> y(row + rows, column + cols, ldy);
       T* out = in_place ? in_place : y.data();
       std::vector<T> want(static_cast<std::size_t>(rows * cols));
       for (Index i = 0; i < rows; ++i) {
         for (Index j = 0; j < cols; ++j) {
-          want[static_cast<std::size_t>(i * cols + j)] =
-              expected(tile[static_cast<std::size_t>(i * tile_stride + j)], row + i, column + j);
+          want[static_cast<std::size_t>(i * cols + j)] = expected(tile[i * tile_stride + j], row + i, column + j);
         }
       }
       kernels::detail::apply_epilogue(epilogue, tile.data(), tile_stride, row, rows, column, cols, out, ldy);
@@ -40,7 +42,7 @@ class GemmEpilogue : public ::testing::Test {
         }
       }
       EXPECT_TRUE(y.intact());
-    }
+    });
   }
 };
 using Types = ::testing::Types<float, double>;

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "tests/kernels/gemm_support.hpp"
+#include "tests/kernels/thread_counts.hpp"
 
 namespace {
 
@@ -60,8 +61,8 @@ TYPED_TEST(GemmPack, StripOfRowsThatShareCacheSets) {
 TYPED_TEST(GemmPack, WeightRoundTrip) {
   using T = TypeParam;
   constexpr Index cols = detail::gemm_cols<T>;
-  for (const int threads : {1, 3}) {
-    aulos::ThreadTeam team(threads);
+  for (const int threads : aulos_test::thread_counts) {
+    aulos::ThreadTeam& team = aulos_test::team_of(threads);
     for (const Index n : {Index{0}, Index{1}, cols - 1, cols, cols + 1, 3 * cols + 2}) {
       for (const Index k : {0, 1, 5, 64, 67, 300}) {
         for (const auto storage : {Numeric::exact, Numeric::bf16, Numeric::int8}) {

@@ -8,7 +8,10 @@
 
 #include "aulos/kernels/activation.hpp"
 #include "aulos/kernels/gemm.hpp"
+#include "aulos/kernels/naive/gemm.hpp"
 #include "tests/kernels/gemm_support.hpp"
+#include "tests/kernels/sweep.hpp"
+#include "tests/kernels/thread_counts.hpp"
 
 namespace {
 
@@ -134,6 +137,58 @@ TEST_P(GemmMode, EveryLengthSumsInThePromisedOrder) {
   }
 }
 
+// Columns, then terms, around the batch, against the naive product of what the mode makes of the numbers; x, W, bias
+// and y begin anywhere. A weight that isn't packed is multiplied exactly.
+TEST_P(GemmMode, EveryLengthAndAlignment) {
+  const Numeric mode = GetParam();
+  aulos::ThreadTeam team(1);
+  const auto rounded = [&](const float* x, Index rows, Index k) {
+    std::vector<float> all;
+    for (Index i = 0; i < rows; ++i) {
+      if (mode == Numeric::int8) {
+        const Line line(x + i * k, k);
+        for (const int q : line.q) all.push_back(static_cast<float>(q) * line.step);
+      } else {
+        for (Index p = 0; p < k; ++p) all.push_back(to_bf16(x[i * k + p]));
+      }
+    }
+    return all;
+  };
+  const auto check = [&](Index n, Index k, Index offset) {
+    const Shifted<float> rows(random<float>(n * k, 61), offset), bias(random<float>(n, 62), offset);
+    Bytes panels(kernels::packed_bytes<float>(n, k, mode));
+    kernels::pack_weight(aulos::Threads::serial(), rows.data(), k, n, k, mode, panels.data());
+    const auto add_bias = [&](double sum, Index, Index j) { return sum + static_cast<double>(bias[j]); };
+    for (const Index m : {1, 3, 5, detail::gemm_rows + 1}) {
+      const Shifted<float> x(random<float>(m * k, 63), offset);
+      for (const bool packed : {false, true}) {
+        const auto w = packed ? WeightView<float>{.panels = panels.data(), .type = mode}
+                              : WeightView<float>{.rows = rows.data(), .ldw = k};
+        Guarded<float> y(m, n, n, offset, 3.0f), naive(m, n, n);
+        if (packed) {
+          const auto a = rounded(x.data(), m, k), b = rounded(rows.data(), n, k);
+          kernels::naive::gemm(a.data(), k, b.data(), k, add_bias, naive.data(), n, m, n, k);
+        } else {
+          kernels::naive::gemm(x.data(), k, rows.data(), k, add_bias, naive.data(), n, m, n, k);
+        }
+        kernels::gemm(team.threads(kernels::gemm_scratch({m, n, k}, w, mode)), x.data(), k, w,
+                      kernels::BiasActivation<float>{bias.data()}, y.data(), n, {m, n, k}, mode);
+        for (Index i = 0; i < m; ++i) {
+          for (Index j = 0; j < n; ++j) {
+            ASSERT_NEAR(y.at(i, j), naive.at(i, j), 20 * std::numeric_limits<float>::epsilon())
+                << packed << ' ' << m << ' ' << n << ' ' << k << ' ' << i << ' ' << j;
+          }
+        }
+        ASSERT_TRUE(y.intact()) << m << ' ' << n << ' ' << k;
+      }
+    }
+  };
+  aulos_test::sweep<float>([&](Index length, Index offset) {
+    for (const Index k : {0, 1, 5, 18}) check(length, k, offset);
+    for (const Index n : {1, 7, detail::gemm_cols<float> + 3}) check(n, length, offset);
+  });
+}
+
 // Deeper than a chunk, more rows than a block.
 TEST_P(GemmMode, LargeShapesSumInThePromisedOrder) {
   const Numeric mode = GetParam();
@@ -168,8 +223,8 @@ TEST_P(GemmMode, BitsDependOnNeitherThreadsNorNeighbours) {
     const auto bytes = first.size() * sizeof(float);
     aulos::ThreadTeam one(1);
     run(one, x.data(), s.k, w.view(), first.data(), s.n, s, mode);
-    for (const int threads : {1, 2, 3, 4, 8}) {
-      aulos::ThreadTeam team(threads);
+    for (const int threads : aulos_test::thread_counts) {
+      aulos::ThreadTeam& team = aulos_test::team_of(threads);
       std::fill(y.begin(), y.end(), 7.0f);
       run(team, x.data(), s.k, w.view(), y.data(), s.n, s, mode);
       ASSERT_EQ(std::memcmp(first.data(), y.data(), bytes), 0) << s.m << " threads " << threads;
@@ -216,8 +271,8 @@ TEST_P(GemmMode, BitsDependNotOnTheStrideOfTheResult) {
   const Numeric mode = GetParam();
   constexpr Index cols = detail::gemm_cols<float>, page = 1024, height = detail::gemm_rows;
   const auto relu = kernels::activation_row<float, aulos::simd::Relu>();
-  for (const int threads : {1, 2}) {
-    aulos::ThreadTeam team(threads);
+  for (const int threads : aulos_test::thread_counts) {
+    aulos::ThreadTeam& team = aulos_test::team_of(threads);
     for (const Index k : {0, 1, 70, 256, 300, 1100}) {
       for (const Index n : {cols, 2 * cols, 3 * cols - 1, 5 * cols, 5 * cols + 7}) {
         Weight w(random<float>(n * k, 53), n, k, mode);

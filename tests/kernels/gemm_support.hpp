@@ -3,14 +3,17 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 #include "aulos/core/config.hpp"
 #include "aulos/core/threads.hpp"
+#include "tests/kernels/aligned.hpp"
 
 namespace gemm_support {
 
@@ -54,12 +57,13 @@ T ordered_dot(const T* a, Index a_stride, const T* b, Index b_stride, Index k) {
   return sum;
 }
 
-// A matrix with room around its rows, in which every element outside [rows, cols] must keep its bits.
+// A matrix, `offset` elements behind a multiple of 64 bytes, with room around its rows: every element outside of
+// [rows, cols] must keep its bits.
 template <class T>
 class Guarded {
  public:
   Guarded(Index rows, Index cols, Index ld, Index offset = 0, T value = T(0))
-      : rows_(rows), cols_(cols), ld_(ld), offset_(offset + 70) {
+      : rows_(rows), cols_(cols), ld_(ld), offset_(offset + 64) {
     data_.assign(static_cast<std::size_t>(offset_ + rows * ld + 70), guard());
     for (Index i = 0; i < rows; ++i) {
       for (Index j = 0; j < cols; ++j) at(i, j) = value;
@@ -84,7 +88,26 @@ class Guarded {
   static T guard() { return T(-77.25); }
 
   Index rows_, cols_, ld_, offset_;
-  std::vector<T> data_;
+  aulos_test::AlignedVector<T> data_;
+};
+
+// Numbers that begin `offset` elements behind a multiple of 64 bytes, between NaNs: whoever uses these read too far.
+template <class T>
+class Shifted {
+ public:
+  Shifted(const std::vector<T>& values, Index offset) : offset_(offset + 64) {
+    data_.assign(static_cast<std::size_t>(offset_) + values.size() + 70, std::numeric_limits<T>::quiet_NaN());
+    std::copy(values.begin(), values.end(), data_.begin() + offset_);
+  }
+
+  T* data() { return data_.data() + offset_; }
+  const T* data() const { return data_.data() + offset_; }
+  T& operator[](Index i) { return data()[i]; }
+  const T& operator[](Index i) const { return data()[i]; }
+
+ private:
+  Index offset_;
+  aulos_test::AlignedVector<T> data_;
 };
 
 template <class T>

@@ -5,6 +5,8 @@
 #include "aulos/kernels/activation.hpp"
 #include "aulos/kernels/naive/gemm.hpp"
 #include "tests/kernels/gemm_support.hpp"
+#include "tests/kernels/sweep.hpp"
+#include "tests/kernels/thread_counts.hpp"
 
 namespace {
 
@@ -26,11 +28,11 @@ enum class Storage { rows, panels, bf16_panels };
 // A weight [n, k] whose values bf16 holds, as rows and packed.
 template <class T>
 struct Weight {
-  Weight(Index out, Index in, Index ld)
+  Weight(Index out, Index in, Index ld, Index offset = 0)
       : n(out),
         k(in),
         ldw(ld),
-        rows(random_bf16<T>(out * ld + 1, 21)),
+        rows(random_bf16<T>(out * ld, 21), offset),
         panels(kernels::packed_bytes<T>(out, in, Numeric::exact)),
         bf16(kernels::packed_bytes<T>(out, in, Numeric::bf16)) {
     kernels::pack_weight(aulos::Threads::serial(), rows.data(), ldw, n, k, Numeric::exact, panels.data());
@@ -44,7 +46,7 @@ struct Weight {
   }
 
   Index n, k, ldw;
-  std::vector<T> rows;
+  Shifted<T> rows;
   Bytes panels, bf16;
 };
 
@@ -95,6 +97,37 @@ TYPED_TEST(Gemm, EveryLengthAndStorageSumsInThePromisedOrder) {
       }
     }
   }
+}
+
+// Columns, then terms, around the batch; x, W, bias and y begin anywhere.
+TYPED_TEST(Gemm, EveryLengthAndAlignment) {
+  using T = TypeParam;
+  aulos::ThreadTeam team(1);
+  const auto check = [&](Index n, Index k, Index offset) {
+    Weight<T> w(n, k, k, offset);
+    const Shifted<T> bias(random<T>(n, 34), offset);
+    for (const Index m : {1, 3, 5, detail::gemm_rows + 1}) {
+      const Shifted<T> x(random<T>(m * k, 33), offset);
+      Guarded<T> naive(m, n, n);
+      const auto add_bias = [&](double sum, Index, Index j) { return sum + static_cast<double>(bias[j]); };
+      kernels::naive::gemm(x.data(), k, w.rows.data(), k, add_bias, naive.data(), n, m, n, k);
+      for (const Storage storage : storages) {
+        Guarded<T> y(m, n, n, offset, T(3));
+        run(team, x.data(), k, w.view(storage), kernels::BiasActivation<T>{bias.data()}, y.data(), n, {m, n, k});
+        for (Index i = 0; i < m; ++i) {
+          for (Index j = 0; j < n; ++j) {
+            ASSERT_NEAR(y.at(i, j), naive.at(i, j), 20 * std::numeric_limits<T>::epsilon())
+                << m << ' ' << n << ' ' << k << ' ' << i << ' ' << j;
+          }
+        }
+        ASSERT_TRUE(y.intact()) << m << ' ' << n << ' ' << k;
+      }
+    }
+  };
+  aulos_test::sweep<T>([&](Index length, Index offset) {
+    for (const Index k : {0, 1, 5, 18}) check(length, k, offset);
+    for (const Index n : {1, 7, detail::gemm_cols<T> + 3}) check(n, length, offset);
+  });
 }
 
 // Depths above one chunk and row counts above one packed block, against the double sum.
@@ -175,8 +208,9 @@ TYPED_TEST(Gemm, NothingToSumGivesTheBias) {
 
 TYPED_TEST(Gemm, BitsDependOnNeitherThreadsNorNeighboursNorStorage) {
   using T = TypeParam;
-  const GemmShape shapes[] = {{70, 200, 300}, {1, 900, 700},  {3, 500, 1600},
-                              {200, 40, 100}, {17, 1000, 64}, {256, 70, 96}};
+  // Also deeper than a chunk of the sum, and few panels, whose rows are read where they lie.
+  const GemmShape shapes[] = {{70, 200, 300}, {1, 900, 700},   {3, 500, 1600},  {200, 40, 100}, {17, 1000, 64},
+                              {256, 70, 96},  {40, 520, 1700}, {300, 70, 1700}, {500, 100, 600}};
   for (const GemmShape s : shapes) {
     Weight<T> w(s.n, s.k, s.k);
     const auto x = random<T>(s.m * s.k, 30), bias = random<T>(s.n, 31);
@@ -185,12 +219,12 @@ TYPED_TEST(Gemm, BitsDependOnNeitherThreadsNorNeighboursNorStorage) {
     const auto bytes = first.size() * sizeof(T);
     aulos::ThreadTeam one(1);
     run(one, x.data(), s.k, w.view(Storage::panels), epilogue, first.data(), s.n, s);
-    for (const int threads : {1, 2, 3, 5}) {
-      aulos::ThreadTeam team(threads);
+    for (const int threads : aulos_test::thread_counts) {
+      aulos::ThreadTeam& team = aulos_test::team_of(threads);
       for (const Storage storage : storages) {
         std::fill(y.begin(), y.end(), T(7));
         run(team, x.data(), s.k, w.view(storage), epilogue, y.data(), s.n, s);
-        ASSERT_EQ(std::memcmp(first.data(), y.data(), bytes), 0) << s.m << " threads " << threads;
+        ASSERT_EQ(std::memcmp(first.data(), y.data(), bytes), 0) << s.m << ' ' << s.k << " threads " << threads;
       }
     }
     for (const Storage storage : storages) {  // rows by 1, 2, 3, ... at a time
@@ -199,7 +233,7 @@ TYPED_TEST(Gemm, BitsDependOnNeitherThreadsNorNeighboursNorStorage) {
         count = std::min(count, s.m - row);
         run(one, x.data() + row * s.k, s.k, w.view(storage), epilogue, y.data() + row * s.n, s.n, {count, s.n, s.k});
       }
-      ASSERT_EQ(std::memcmp(first.data(), y.data(), bytes), 0) << s.m;
+      ASSERT_EQ(std::memcmp(first.data(), y.data(), bytes), 0) << s.m << ' ' << s.k;
     }
   }
 }
@@ -229,8 +263,8 @@ TYPED_TEST(Gemm, NaNAndInfinityStayInTheirRowsAndColumns) {
         for (Index j = 0; j < n; ++j) {
           double expected = 0;
           for (Index p = 0; p < k; ++p) {
-            expected += static_cast<double>(x[static_cast<std::size_t>(i * k + p)]) *
-                        static_cast<double>(w.rows[static_cast<std::size_t>(j * k + p)]);
+            expected +=
+                static_cast<double>(x[static_cast<std::size_t>(i * k + p)]) * static_cast<double>(w.rows[j * k + p]);
           }
           if (std::isfinite(expected)) {
             ASSERT_NEAR(y.at(i, j), expected, 1e-4);

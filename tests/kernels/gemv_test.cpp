@@ -1,6 +1,8 @@
 #include "aulos/kernels/gemv.hpp"
 
+#include "aulos/kernels/naive/gemm.hpp"
 #include "tests/kernels/gemm_support.hpp"
+#include "tests/kernels/sweep.hpp"
 
 namespace {
 
@@ -31,6 +33,29 @@ TYPED_TEST(Gemv, SumsInThePromisedOrder) {
       }
     }
   }
+}
+
+// Terms around the batch; x and W begin anywhere, between NaNs.
+TYPED_TEST(Gemv, EveryLengthAndAlignment) {
+  using T = TypeParam;
+  constexpr Index cols = detail::gemm_cols<T>;
+  aulos_test::sweep<T>([](Index k, Index offset) {
+    for (Index rows = 1; rows <= detail::gemm_few_rows; ++rows) {
+      for (Index lanes = 1; lanes <= cols; ++lanes) {
+        const Shifted<T> x(random<T>(rows * k, 16), offset), w(random<T>(lanes * k, 17), offset);
+        std::vector<T> tile(static_cast<std::size_t>(rows * cols), T(99)), naive(tile);
+        detail::multiply_few_rows(rows, k, x.data(), k, w.data(), k, lanes, tile.data());
+        const auto same = [](double sum, Index, Index) { return sum; };
+        aulos::kernels::naive::gemm(x.data(), k, w.data(), k, same, naive.data(), cols, rows, lanes, k);
+        for (Index i = 0; i < rows; ++i) {
+          for (Index j = 0; j < lanes; ++j) {
+            const auto at = static_cast<std::size_t>(i * cols + j);
+            ASSERT_NEAR(tile[at], naive[at], 20 * std::numeric_limits<T>::epsilon()) << lanes << ' ' << i << ' ' << j;
+          }
+        }
+      }
+    }
+  });
 }
 
 }  // namespace

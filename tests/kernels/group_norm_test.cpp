@@ -8,6 +8,7 @@
 
 #include "aulos/kernels/naive/group_norm.hpp"
 #include "kernels/sweep.hpp"
+#include "kernels/thread_counts.hpp"
 
 namespace {
 
@@ -75,8 +76,8 @@ TYPED_TEST(GroupNormKernel, AgreesWithTheNaiveTwin) {
         const T* w = affine ? weight.data() : nullptr;
         const T* b = affine ? bias.data() : nullptr;
         const auto want = kernels::naive::group_norm<T>(shape, x.data() + misalignment, w, b, gy.data() + misalignment);
-        for (const int threads : {1, 2, 3}) {
-          aulos::ThreadTeam team(threads);
+        for (const int threads : thread_counts) {
+          aulos::ThreadTeam& team = team_of(threads);
           const auto got = run<T>(team.threads(), shape, x.data() + misalignment, w, b, gy.data() + misalignment);
           expect_near(got.y, want.y, 8);
           expect_near(got.gx, want.gx, 16);
@@ -100,8 +101,8 @@ TYPED_TEST(GroupNormKernel, LongGroupsAreTakenInStretchesTheSameOnAnyThreads) {
     expect_near(one.y, want.y, allowed);
     expect_near(one.gx, want.gx, allowed);
     expect_near(one.gweight, want.gweight, allowed);
-    for (const int threads : {2, 3}) {
-      aulos::ThreadTeam team(threads);
+    for (const int threads : more_threads) {
+      aulos::ThreadTeam& team = team_of(threads);
       EXPECT_EQ(run<T>(team.threads(), shape, x.data(), weight.data(), bias.data(), gy.data()), one);
     }
   }

@@ -45,7 +45,7 @@ void check_all(const ResampleShape& s, Index misalignment = 0) {
 
 TYPED_TEST(InterpolateKernel, EveryLengthAndAlignment) {
   for (Index in = 1; in <= 2 * aulos::simd::lanes<TypeParam> + 3; ++in) {
-    for (const Index misalignment : {0, 1}) {
+    for (const Index misalignment : {0, 1, 3}) {
       check_all<TypeParam>({3, {3, 4}, {in, 9}}, misalignment);
       check_all<TypeParam>({2, {}, {7, in}}, misalignment);
       if (this->HasFatalFailure()) return;

@@ -7,6 +7,7 @@
 
 #include "aulos/kernels/naive/l2_normalize.hpp"
 #include "kernels/sweep.hpp"
+#include "kernels/thread_counts.hpp"
 
 namespace {
 
@@ -26,8 +27,8 @@ TYPED_TEST(L2NormalizeKernel, AgreesWithTheNaiveTwin) {
     kernels::naive::l2_normalize<T>(rows, n, eps, x.view(), want.view());
     kernels::naive::l2_normalize_backward<T>(rows, n, eps, x.view(), gy.view(), want_gx.view());
     Matrix<T> first(rows, n, misalignment);
-    for (const int threads : {1, 2, 3}) {
-      aulos::ThreadTeam team(threads);
+    for (const int threads : thread_counts) {
+      aulos::ThreadTeam& team = team_of(threads);
       Matrix<T> y(rows, n, misalignment), gx = gy;
       kernels::l2_normalize<T>(team.threads(), rows, n, eps, x.view(), y.view());
       kernels::l2_normalize_backward<T>(team.threads(), rows, n, eps, x.view(), std::as_const(gx).view(), gx.view());

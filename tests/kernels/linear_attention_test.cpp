@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "linear_attention_problem.hpp"
+#include "thread_counts.hpp"
 
 namespace {
 
@@ -58,13 +59,16 @@ TYPED_TEST(LinearAttentionKernel, ThreadsGiveTheSameBits) {
   for_each_linear_case(2, 3, 70, 70, 9, 17, [](const LinearCase& c) {
     const LinearProblem<TypeParam> p(c);
     const auto one = p.run(1);
-    for (const int threads : {2, 3}) {
+    for (const int threads : more_threads) {
       const auto more = p.run(threads);
       EXPECT_EQ(more.out, one.out);
       EXPECT_EQ(more.kv, one.kv);
+      EXPECT_EQ(more.sum, one.sum);
       EXPECT_EQ(more.dq, one.dq);
       EXPECT_EQ(more.dk, one.dk);
       EXPECT_EQ(more.dv, one.dv);
+      EXPECT_EQ(more.dkv, one.dkv);
+      EXPECT_EQ(more.dsum, one.dsum);
       EXPECT_EQ(more.ddecay, one.ddecay);
     }
   });

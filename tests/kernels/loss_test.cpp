@@ -9,6 +9,7 @@
 
 #include "aulos/kernels/naive/loss.hpp"
 #include "kernels/sweep.hpp"
+#include "kernels/thread_counts.hpp"
 
 namespace {
 
@@ -144,7 +145,7 @@ TYPED_TEST(CrossEntropyKernel, ThreadsAgree) {
   std::vector<std::int64_t> labels;
   for (Index r = 0; r < 333; ++r) labels.push_back(r % 10 == 0 ? ignore : r % 61);
   const Run<T> one(x, labels, 0.1, 0.5);
-  for (const int threads : {2, 3}) {
+  for (const int threads : more_threads) {
     const Run<T> more(x, labels, 0.1, 0.5, threads);
     EXPECT_EQ(std::memcmp(more.loss.data(), one.loss.data(), one.loss.size() * sizeof(T)), 0);
     EXPECT_EQ(more.lse, one.lse);

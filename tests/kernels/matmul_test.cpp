@@ -4,6 +4,8 @@
 
 #include "aulos/kernels/naive/gemm.hpp"
 #include "tests/kernels/gemm_support.hpp"
+#include "tests/kernels/sweep.hpp"
+#include "tests/kernels/thread_counts.hpp"
 
 namespace {
 
@@ -74,6 +76,44 @@ TYPED_TEST(Matmul, EveryOrderAndLength) {
   }
 }
 
+// Columns around the batch in all orders; A, B and C begin anywhere.
+TYPED_TEST(Matmul, EveryLengthAndAlignment) {
+  using T = TypeParam;
+  aulos::ThreadTeam team(1);
+  const auto check = [&](GemmShape s, Index offset) {
+    const Shifted<T> a(random<T>(s.m * s.k, 51), offset), b(random<T>(s.k * s.n, 52), offset);
+    for (const bool turned_a : {false, true}) {
+      for (const bool turned_b : {false, true}) {
+        const MatrixView<const T> va = turned_a ? MatrixView<const T>{a.data(), s.k, s.m, s.m, 1}.transposed()
+                                                : MatrixView<const T>{a.data(), s.m, s.k, s.k, 1};
+        const MatrixView<const T> vb = turned_b ? MatrixView<const T>{b.data(), s.n, s.k, s.k, 1}.transposed()
+                                                : MatrixView<const T>{b.data(), s.k, s.n, s.n, 1};
+        for (const Update update : {Update::assign, Update::add}) {
+          Guarded<T> c(s.m, s.n, s.n, offset, T(0.5)), naive(s.m, s.n, s.n);
+          const double start = update == Update::add ? 0.5 : 0.0;
+          kernels::naive::matmul(
+              va.data, va.row_stride, va.col_stride, vb.data, vb.row_stride, vb.col_stride,
+              [&](double sum, Index, Index) { return start + sum; }, naive.data(), s.n, s.m, s.n, s.k);
+          kernels::matmul<T>(team.threads(kernels::matmul_scratch<T>(s)), va, vb, c.data(), s.n, update);
+          for (Index i = 0; i < s.m; ++i) {
+            for (Index j = 0; j < s.n; ++j) {
+              ASSERT_NEAR(c.at(i, j), naive.at(i, j), 20 * std::numeric_limits<T>::epsilon())
+                  << s.m << ' ' << s.n << ' ' << s.k << ' ' << i << ' ' << j;
+            }
+          }
+          ASSERT_TRUE(c.intact()) << s.m << ' ' << s.n << ' ' << s.k;
+        }
+      }
+    }
+  };
+  aulos_test::sweep<T>([&](Index length, Index offset) {
+    for (const Index m : {1, 3, 6, detail::gemm_rows + 1}) {
+      for (const Index k : {0, 1, 5}) check({m, length, k}, offset);
+      check({m, 7, length}, offset);
+    }
+  });
+}
+
 // The gradient of a weight: a sum over many rows, in the promised order whatever the threads.
 TYPED_TEST(Matmul, LongSumsKeepTheirOrderOnAnyThreads) {
   using T = TypeParam;
@@ -81,8 +121,8 @@ TYPED_TEST(Matmul, LongSumsKeepTheirOrderOnAnyThreads) {
   const auto gy = random<T>(k * m, 43), x = random<T>(k * n, 44);
   const MatrixView<const T> a = MatrixView<const T>{gy.data(), k, m, m, 1}.transposed();
   const MatrixView<const T> b{x.data(), k, n, n, 1};
-  for (const int threads : {1, 2, 3, 5}) {
-    aulos::ThreadTeam team(threads);
+  for (const int threads : aulos_test::thread_counts) {
+    aulos::ThreadTeam& team = aulos_test::team_of(threads);
     Guarded<T> c(m, n, n);
     kernels::matmul<T>(team.threads(kernels::matmul_scratch<T>({m, n, k})), a, b, c.data(), n, Update::assign);
     for (Index i = 0; i < m; i += 7) {
@@ -136,11 +176,11 @@ TYPED_TEST(Matmul, FewRowsHaveTheBitsOfMany) {
     const auto scratch = kernels::matmul_scratch<T>({many, n, k});
     kernels::matmul<T>(team.threads(scratch), a.view, b.view, expected.data(), n, update);
     for (const Index m : {1, 2, 3, 4, 5}) {
-      for (const int threads : {1, 3}) {
+      for (const int threads : aulos_test::thread_counts) {
         MatrixView<const T> rows = a.view;
         rows.rows = m;
         Guarded<T> c(m, n, n + 1, 1, T(0.5));
-        aulos::ThreadTeam own(threads);
+        aulos::ThreadTeam& own = aulos_test::team_of(threads);
         kernels::matmul<T>(own.threads(kernels::matmul_scratch<T>({m, n, k})), rows, b.view, c.data(), c.ld(), update);
         for (Index i = 0; i < m; ++i) {
           for (Index j = 0; j < n; ++j) {
@@ -160,8 +200,8 @@ TYPED_TEST(Matmul, Batches) {
     for (const Index batch : {0, 1, 2, 7, 40}) {
       const auto a = random<T>(batch * s.m * s.k, 45), b = random<T>(batch * s.n * s.k, 46);
       std::vector<T> first;
-      for (const int threads : {1, 2, 3, 5}) {
-        aulos::ThreadTeam team(threads);
+      for (const int threads : aulos_test::thread_counts) {
+        aulos::ThreadTeam& team = aulos_test::team_of(threads);
         std::vector<T> c(static_cast<std::size_t>(batch * s.m * s.n), T(9));
         kernels::batched_matmul<T>(
             team.threads(kernels::matmul_scratch<T>(s)), batch, s,

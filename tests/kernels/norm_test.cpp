@@ -4,6 +4,7 @@
 
 #include "aulos/kernels/naive/norm.hpp"
 #include "sweep.hpp"
+#include "thread_counts.hpp"
 
 namespace {
 
@@ -13,25 +14,37 @@ using namespace aulos_test;
 using kernels::naive::Norm;
 
 template <class T>
+void forward(aulos::ThreadTeam& team, Norm kind, const kernels::NormShape& shape, const kernels::NormOperands<T>& in,
+             kernels::Rows<T> y) {
+  if (kind == Norm::layer) {
+    kernels::layer_norm<T>(team.threads(), shape, in, y);
+  } else {
+    kernels::rms_norm<T>(team.threads(), shape, in, y);
+  }
+}
+
+template <class T>
+void backward(aulos::ThreadTeam& team, Norm kind, const kernels::NormShape& shape, const kernels::NormOperands<T>& in,
+              const kernels::NormGradients<T>& out) {
+  std::vector<kernels::RowMoments> workspace(static_cast<std::size_t>(shape.rows));
+  if (kind == Norm::layer) {
+    kernels::layer_norm_backward<T>(team.threads(), shape, in, out, workspace.data());
+  } else {
+    kernels::rms_norm_backward<T>(team.threads(), shape, in, out, workspace.data());
+  }
+}
+
+template <class T>
 class NormKernel : public ::testing::Test {
  protected:
   aulos::ThreadTeam team{2};
 
   void forward(Norm kind, const kernels::NormShape& shape, const kernels::NormOperands<T>& in, kernels::Rows<T> y) {
-    if (kind == Norm::layer) {
-      kernels::layer_norm<T>(team.threads(), shape, in, y);
-    } else {
-      kernels::rms_norm<T>(team.threads(), shape, in, y);
-    }
+    ::forward(team, kind, shape, in, y);
   }
   void backward(Norm kind, const kernels::NormShape& shape, const kernels::NormOperands<T>& in,
                 const kernels::NormGradients<T>& out) {
-    std::vector<kernels::RowMoments> workspace(static_cast<std::size_t>(shape.rows));
-    if (kind == Norm::layer) {
-      kernels::layer_norm_backward<T>(team.threads(), shape, in, out, workspace.data());
-    } else {
-      kernels::rms_norm_backward<T>(team.threads(), shape, in, out, workspace.data());
-    }
+    ::backward(team, kind, shape, in, out);
   }
 };
 using Types = ::testing::Types<float, double>;
@@ -264,26 +277,27 @@ TYPED_TEST(NormKernel, BitsDependNeitherOnThreadsNorOnOtherRows) {
   using T = TypeParam;
   const Index rows = 133, n = 70;
   Problem<T> p(rows, n, 19, 0, {true, true});
-  std::vector<Matrix<T>> kept;
-  for (const int threads : {1, 2, 3}) {
-    aulos::ThreadTeam some(threads);
-    Matrix<T> y(rows, n), gx(rows, n), gaffine(2, n), gscale(p.groups, n), gshift(p.groups, n);
-    std::vector<kernels::RowMoments> workspace(static_cast<std::size_t>(rows));
-    kernels::layer_norm<T>(some.threads(), p.shape(), p.in, y.view());
-    kernels::NormGradients<T> out{std::as_const(p.gy).view(), gx.view(),        gaffine.row(0), gaffine.row(1),
-                                  gscale.shared(19),          gshift.shared(19)};
-    kernels::layer_norm_backward<T>(some.threads(), p.shape(), p.in, out, workspace.data());
-    const std::vector<Matrix<T>> results = {y, gx, gaffine, gscale, gshift};
-    if (kept.empty()) kept = results;
-    for (std::size_t i = 0; i < results.size(); ++i) expect_same_bits(kept[i], results[i]);
+  for (const Norm kind : {Norm::layer, Norm::rms}) {
+    std::vector<Matrix<T>> kept;
+    for (const int threads : thread_counts) {
+      aulos::ThreadTeam& some = team_of(threads);
+      Matrix<T> y(rows, n), gx(rows, n), gaffine(2, n), gscale(p.groups, n), gshift(p.groups, n);
+      forward(some, kind, p.shape(), p.in, y.view());
+      kernels::NormGradients<T> out{std::as_const(p.gy).view(), gx.view(),        gaffine.row(0), gaffine.row(1),
+                                    gscale.shared(19),          gshift.shared(19)};
+      backward(some, kind, p.shape(), p.in, out);
+      const std::vector<Matrix<T>> results = {y, gx, gaffine, gscale, gshift};
+      if (kept.empty()) kept = results;
+      for (std::size_t i = 0; i < results.size(); ++i) expect_same_bits(kept[i], results[i]);
+    }
+    Matrix<T> alone(1, n);
+    kernels::NormOperands<T> in = p.in;
+    in.x = {p.x.row(57), 0};
+    in.scale = {p.scale.row(57 / 19), 0, 1};
+    in.shift = {p.shift.row(57 / 19), 0, 1};
+    this->forward(kind, {1, n, 1e-5}, in, alone.view());
+    EXPECT_EQ(std::memcmp(alone.row(0), kept[0].row(57), static_cast<std::size_t>(n) * sizeof(T)), 0);
   }
-  Matrix<T> alone(1, n);
-  kernels::NormOperands<T> in = p.in;
-  in.x = {p.x.row(57), 0};
-  in.scale = {p.scale.row(57 / 19), 0, 1};
-  in.shift = {p.shift.row(57 / 19), 0, 1};
-  kernels::layer_norm<T>(this->team.threads(), {1, n, 1e-5}, in, alone.view());
-  EXPECT_EQ(std::memcmp(alone.row(0), kept[0].row(57), static_cast<std::size_t>(n) * sizeof(T)), 0);
 }
 
 TYPED_TEST(NormKernel, WithoutRowsTheGradientsOfTheWeightsAreZero) {

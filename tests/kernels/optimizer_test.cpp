@@ -9,6 +9,7 @@
 
 #include "aulos/kernels/naive/optimizer.hpp"
 #include "kernels/sweep.hpp"
+#include "kernels/thread_counts.hpp"
 
 namespace {
 
@@ -66,6 +67,11 @@ TYPED_TEST(OptimizerKernel, EveryLengthAndAlignment) {
     const AdamWCoefficients c{1e-2, 0.9, 0.95, 1e-8, 0.1, 3};
     kernels::adamw<T>(Threads::serial(), c, g.data() + at, m.data() + at, v.data() + at, w.data() + at, count);
     kernels::naive::adamw<T>(c, g.data() + at, dm.data() + at, dv.data() + at, dw.data() + at, count);
+    const SgdCoefficients momentum{0.05, 0.9, 0.3, 0.1, true, false};
+    std::vector<T> stepped = before, buffer = m0;
+    std::vector<double> dstepped(before.begin(), before.end()), dbuffer(m0.begin(), m0.end());
+    kernels::sgd<T>(Threads::serial(), momentum, g.data() + at, buffer.data() + at, stepped.data() + at, count);
+    kernels::naive::sgd<T>(momentum, g.data() + at, dbuffer.data() + at, dstepped.data() + at, count);
     std::vector<T> average = m0, scaled = before;
     kernels::ema<T>(Threads::serial(), 0.75, before.data() + at, average.data() + at, count);
     kernels::scale_in_place<T>(Threads::serial(), T(0.5), scaled.data() + at, count);
@@ -73,6 +79,8 @@ TYPED_TEST(OptimizerKernel, EveryLengthAndAlignment) {
       ASSERT_NEAR(static_cast<double>(w[i]), dw[i], 16 * eps) << i;  // around them, too: nothing is written there
       ASSERT_NEAR(static_cast<double>(m[i]), dm[i], 8 * eps) << i;
       ASSERT_NEAR(static_cast<double>(v[i]), dv[i], 8 * eps) << i;
+      ASSERT_NEAR(static_cast<double>(stepped[i]), dstepped[i], 16 * eps) << i;
+      ASSERT_NEAR(static_cast<double>(buffer[i]), dbuffer[i], 32 * eps) << i;
       const bool inside = i >= at && i < at + static_cast<std::size_t>(count);
       const double mean = 0.75 * static_cast<double>(m0[i]) + 0.25 * static_cast<double>(before[i]);
       ASSERT_NEAR(static_cast<double>(average[i]), inside ? mean : static_cast<double>(m0[i]), 2 * eps) << i;
@@ -183,8 +191,8 @@ TYPED_TEST(OptimizerKernel, ThreadsAndBorders) {
   using T = TypeParam;
   for (const Index count : {0, 1, 8191, 8192, 8193, 40001}) {
     std::vector<T> first[4];
-    for (const int threads : {1, 2, 3}) {
-      aulos::ThreadTeam team(threads);
+    for (const int threads : thread_counts) {
+      aulos::ThreadTeam& team = team_of(threads);
       const std::vector<T> g = numbers<T>(count + 2, 8, 0.1);
       std::vector<T> w = numbers<T>(count + 2, 9), m = numbers<T>(count + 2, 10), v(w.size(), T(0.5)), e = w, s = w;
       const std::vector<T> edges = w;

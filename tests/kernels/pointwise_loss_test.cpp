@@ -8,6 +8,7 @@
 
 #include "aulos/kernels/naive/pointwise_loss.hpp"
 #include "kernels/sweep.hpp"
+#include "kernels/thread_counts.hpp"
 
 namespace {
 
@@ -32,8 +33,8 @@ void check(const F& f, const Naive& naive, double scale, double offset, Index le
   const double want = kernels::naive::pointwise_loss<T>(naive, length, px, pt);
   kernels::naive::pointwise_loss_backward<T>(naive, length, px, pt, 0.5, want_gx.data(), want_gt.data());
   double first = 0;
-  for (const int threads : {1, 2, 3}) {
-    aulos::ThreadTeam team(threads);
+  for (const int threads : thread_counts) {
+    aulos::ThreadTeam& team = team_of(threads);
     std::vector<double> partial(static_cast<std::size_t>(kernels::loss_chunks(length)));
     const double sum = kernels::pointwise_loss<T>(team.threads(), f, length, px, pt, partial.data());
     const double eps = static_cast<double>(std::numeric_limits<T>::epsilon());

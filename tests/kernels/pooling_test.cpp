@@ -101,20 +101,26 @@ TYPED_TEST(PoolKernel, NaNIsTheLargest) {
 TYPED_TEST(PoolKernel, Adaptive) {
   using T = TypeParam;
   const auto parts = [](const PoolShape& of, auto&& f) { kernels::naive::for_parts(of, f); };
+  const auto check = [&](Index in, Index out, Index misalignment) {
+    PoolShape s{5, {}, {}};
+    s.columns.in = in;
+    s.columns.out = out;
+    s.rows.in = 6;
+    s.rows.out = 4;
+    const Numbers<T> x(1, s.planes * s.plane(), misalignment), gy(2, s.planes * s.positions(), misalignment);
+    expect_twin<T>(0, misalignment, kernels::naive::mean_pool(s, PoolDivisor::window, x.first, parts), 4,
+                   [&](aulos::Threads threads, T* y) { kernels::adaptive_avg_pool<T>(threads, s, x.first, y); });
+    expect_twin<T>(
+        0, misalignment, kernels::naive::mean_pool_backward(s, PoolDivisor::window, gy.first, parts), 20,
+        [&](aulos::Threads threads, T* gx) { kernels::adaptive_avg_pool_backward<T>(threads, s, gy.first, gx); });
+  };
   for (const Index in : {1, 2, 5, 7, 12})
-    for (const Index out : {1, 2, 3, 7, 9}) {
-      PoolShape s{5, {}, {}};
-      s.columns.in = in;
-      s.columns.out = out;
-      s.rows.in = 6;
-      s.rows.out = 4;
-      const Numbers<T> x(1, s.planes * s.plane(), 1), gy(2, s.planes * s.positions(), 1);
-      expect_twin<T>(0, 1, kernels::naive::mean_pool(s, PoolDivisor::window, x.first, parts), 4,
-                     [&](aulos::Threads threads, T* y) { kernels::adaptive_avg_pool<T>(threads, s, x.first, y); });
-      expect_twin<T>(
-          0, 1, kernels::naive::mean_pool_backward(s, PoolDivisor::window, gy.first, parts), 20,
-          [&](aulos::Threads threads, T* gx) { kernels::adaptive_avg_pool_backward<T>(threads, s, gy.first, gx); });
-    }
+    for (const Index out : {1, 2, 3, 7, 9}) check(in, out, 1);
+  sweep<T>([&](Index length, Index misalignment) {
+    if (length == 0) return;
+    check(length, 3, misalignment);
+    check(7, length, misalignment);
+  });
 }
 
 }  // namespace

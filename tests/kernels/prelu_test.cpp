@@ -8,6 +8,7 @@
 
 #include "aulos/kernels/naive/prelu.hpp"
 #include "kernels/sweep.hpp"
+#include "kernels/thread_counts.hpp"
 
 namespace {
 
@@ -30,8 +31,8 @@ TYPED_TEST(PreluKernel, AgreesWithItsTwin) {
     const double sum = kernels::naive::prelu_backward<T>(count, x.data() + misalignment, slope,
                                                          gy.data() + misalignment, want_gx.data() + misalignment);
     std::vector<T> first;
-    for (const int threads : {1, 2, 3}) {
-      aulos::ThreadTeam team(threads);
+    for (const int threads : thread_counts) {
+      aulos::ThreadTeam& team = team_of(threads);
       std::vector<T> y(size, T(-7)), gx(size, T(-7));
       std::vector<double> partials(static_cast<std::size_t>(kernels::prelu_partials(count)) + 1);
       T gslope = T(0.5);

@@ -7,6 +7,7 @@
 
 #include "aulos/kernels/naive/recurrent.hpp"
 #include "kernels/sweep.hpp"
+#include "kernels/thread_counts.hpp"
 
 namespace {
 
@@ -213,7 +214,7 @@ void compare(const Problem& p) {
     return std::vector<unsigned char>(reinterpret_cast<const unsigned char*>(x.data()),
                                       reinterpret_cast<const unsigned char*>(x.data() + x.size()));
   };
-  for (const int threads : {2, 3}) {
+  for (const int threads : more_threads) {
     const Numbers<T> more = compute(p, in, threads);
     EXPECT_EQ(bytes(more.y), bytes(got.y));
     EXPECT_EQ(bytes(more.gates), bytes(got.gates));

@@ -8,6 +8,7 @@
 
 #include "aulos/kernels/naive/reduce.hpp"
 #include "kernels/sweep.hpp"
+#include "kernels/thread_counts.hpp"
 
 namespace {
 
@@ -27,8 +28,8 @@ TYPED_TEST(ReduceKernel, RowSums) {
       std::vector<T> first, want(static_cast<std::size_t>(rows));
       const T* other = product ? z.row(0) : nullptr;
       kernels::naive::row_sum<T>(x.row(0), x.stride(), other, z.stride(), rows, columns, -0.5, want.data());
-      for (const int threads : {1, 2, 3}) {
-        aulos::ThreadTeam team(threads);
+      for (const int threads : thread_counts) {
+        aulos::ThreadTeam& team = team_of(threads);
         std::vector<T> y(static_cast<std::size_t>(rows) + 1, T(-7));
         kernels::row_sum<T>(team.threads(), x.row(0), x.stride(), other, z.stride(), rows, columns, -0.5, y.data());
         for (std::size_t r = 0; r < want.size(); ++r) {  // the order of a sum of terms below 4, and the last rounding
@@ -68,8 +69,8 @@ TYPED_TEST(ReduceKernel, ColumnSums) {
       std::vector<T> first, want(static_cast<std::size_t>(columns), T(0.5));
       const T* other = product ? z.row(0) : nullptr;
       kernels::naive::column_sum_add<T>(x.row(0), x.stride(), other, z.stride(), rows, columns, want.data());
-      for (const int threads : {1, 2, 3}) {
-        aulos::ThreadTeam team(threads);
+      for (const int threads : thread_counts) {
+        aulos::ThreadTeam& team = team_of(threads);
         std::vector<T> y(static_cast<std::size_t>(columns) + 1, T(0.5));
         kernels::column_sum_add<T>(team.threads(), x.row(0), x.stride(), other, z.stride(), rows, columns, y.data());
         for (std::size_t c = 0; c < want.size(); ++c) {
@@ -88,16 +89,18 @@ TYPED_TEST(ReduceKernel, ColumnSums) {
 
 TYPED_TEST(ReduceKernel, TotalSum) {
   using T = TypeParam;
-  for (const Index count : {0, 1, 7, 8, 9, 4095, 4096, 4097, 20001}) {
-    std::vector<T> x(static_cast<std::size_t>(count) + 1), z(x.size());
+  const auto check = [](Index count, Index misalignment) {
+    AlignedVector<T> x(static_cast<std::size_t>(count + misalignment)), z(x.size());
     for (std::size_t i = 0; i < x.size(); ++i) {
       x[i] = static_cast<T>(noise(5, i));
       z[i] = static_cast<T>(noise(6, i));
     }
-    const T *a = x.data() + 1, *b = z.data() + 1;  // unaligned
+    const T *a = x.data() + misalignment, *b = z.data() + misalignment;
     EXPECT_NEAR(kernels::total_sum<T>(a, nullptr, count), kernels::naive::total_sum<T>(a, nullptr, count), 1e-11);
     EXPECT_NEAR(kernels::total_sum<T>(a, b, count), kernels::naive::total_sum<T>(a, b, count), 1e-11) << count;
-  }
+  };
+  sweep<T>(check);
+  for (const Index count : {4095, 4096, 4097, 20001}) check(count, 1);
 }
 
 TYPED_TEST(ReduceKernel, RowMaxima) {
@@ -110,8 +113,8 @@ TYPED_TEST(ReduceKernel, RowMaxima) {
     const std::vector<T> before = want;
     const std::vector<std::int64_t> before_at = want_at;
     kernels::naive::row_max<T>(x.row(0), x.stride(), rows, columns, want.data(), want_at.data());
-    for (const int threads : {1, 2, 3}) {
-      aulos::ThreadTeam team(threads);
+    for (const int threads : thread_counts) {
+      aulos::ThreadTeam& team = team_of(threads);
       std::vector<T> value = before;
       std::vector<std::int64_t> at = before_at;
       kernels::row_max<T>(team.threads(), x.row(0), x.stride(), rows, columns, value.data(), at.data());

@@ -9,6 +9,7 @@
 
 #include "aulos/kernels/naive/rope.hpp"
 #include "kernels/sweep.hpp"
+#include "kernels/thread_counts.hpp"
 
 namespace {
 
@@ -66,8 +67,8 @@ TYPED_TEST(RopeKernel, AgreesWithTheNaiveTwin) {
           Problem<T> p(pairs, misalignment, misalignment, layout, sharing);
           Matrix<T> want(12, p.shape.width), y(12, p.shape.width, misalignment);
           kernels::naive::rope<T>(p.shape, rotation, p.rows_of(std::as_const(p.x)), p.table, p.rows_of(want));
-          for (const int threads : {1, 2, 3}) {
-            aulos::ThreadTeam team(threads);
+          for (const int threads : thread_counts) {
+            aulos::ThreadTeam& team = team_of(threads);
             kernels::rope<T>(team.threads(), p.shape, rotation, p.rows_of(std::as_const(p.x)), p.table, p.rows_of(y));
             expect_close(y, want, 2);
           }
@@ -106,11 +107,53 @@ TYPED_TEST(RopeKernel, ManyTokensOnSeveralThreads) {
   Matrix<T> one(tokens, width);
   const HeadRows<const T> in{x.row(0), 0, x.stride(), 0};
   kernels::rope<T>(aulos::Threads::serial(), shape, Rotation::forward, in, table, {one.row(0), 0, one.stride(), 0});
-  for (const int threads : {2, 3}) {
-    aulos::ThreadTeam team(threads);
+  const auto gradients = [&](aulos::Threads threads) {
+    Matrix<T> both(2, tokens * width / 2);
+    kernels::rope_table_backward<T>(threads, shape, 1, 1, in, {one.row(0), 0, one.stride(), 0}, both.row(0),
+                                    both.row(1));
+    return both;
+  };
+  const Matrix<T> of_one = gradients(aulos::Threads::serial());
+  for (const int threads : more_threads) {
+    aulos::ThreadTeam& team = team_of(threads);
+    expect_same_bits(gradients(team.threads()), of_one);
     Matrix<T> y(tokens, width, 1);
     kernels::rope<T>(team.threads(), shape, Rotation::forward, in, table, {y.row(0), 0, y.stride(), 0});
     expect_same_bits(y, one);
+  }
+}
+
+// On any number of threads, into memory that begins anywhere and keeps what stands around the gradients.
+template <class T>
+void check_table_gradients(RopePairs layout, Index table_batch, Index table_heads, Index pairs, Index misalignment) {
+  constexpr double bound = 20 * double{std::numeric_limits<T>::epsilon()};
+  const Problem<T> p(pairs, 1, misalignment, layout);
+  const auto gy = Matrix<T>::random(6, 12, p.shape.width, misalignment);
+  const Index count = table_batch * 3 * table_heads * pairs;
+  std::vector<double> wcos(static_cast<std::size_t>(count), 0), wsin = wcos;
+  for (Index row = 0; row < 12; ++row) {
+    const Index b = row / 6, n = row / 2 % 3, h = row % 2;
+    const Index at = ((table_batch == 1 ? 0 : b) * 3 + n) * table_heads + (table_heads == 1 ? 0 : h);
+    for (Index j = 0; j < pairs; ++j) {
+      const Index c0 = kernels::naive::channel(p.shape, j, 0), c1 = kernels::naive::channel(p.shape, j, 1);
+      const double x0 = static_cast<double>(p.x.at(row, c0)), x1 = static_cast<double>(p.x.at(row, c1));
+      const double g0 = static_cast<double>(gy.at(row, c0)), g1 = static_cast<double>(gy.at(row, c1));
+      wcos[static_cast<std::size_t>(at * pairs + j)] += g0 * x0 + g1 * x1;
+      wsin[static_cast<std::size_t>(at * pairs + j)] += g1 * x0 - g0 * x1;
+    }
+  }
+  Matrix<T> first_cos(1, count), first_sin(1, count);
+  for (const int threads : thread_counts) {
+    Matrix<T> gcos(1, count, misalignment), gsin(1, count, misalignment);
+    kernels::rope_table_backward<T>(team_of(threads).threads(), p.shape, table_batch, table_heads, p.rows_of(p.x),
+                                    p.rows_of(gy), gcos.row(0), gsin.row(0));
+    for (Index i = 0; i < count; ++i) {
+      ASSERT_NEAR(static_cast<double>(gcos.at(0, i)), wcos[static_cast<std::size_t>(i)], bound) << i;
+      ASSERT_NEAR(static_cast<double>(gsin.at(0, i)), wsin[static_cast<std::size_t>(i)], bound) << i;
+      if (threads == 1) first_cos.at(0, i) = gcos.at(0, i), first_sin.at(0, i) = gsin.at(0, i);
+    }
+    expect_same_bits(gcos, first_cos);
+    expect_same_bits(gsin, first_sin);
   }
 }
 
@@ -119,33 +162,10 @@ TYPED_TEST(RopeKernel, TableGradientsAreSums) {
   for (const RopePairs layout : layouts) {
     for (const Index table_batch : {1, 2}) {
       for (const Index table_heads : {1, 2}) {
-        for (const Index pairs : {1, 5, 64, 65}) {
-          const Problem<T> p(pairs, 1, 1, layout);
-          const auto gy = Matrix<T>::random(6, 12, p.shape.width);
-          const Index count = table_batch * 3 * table_heads * pairs;
-          std::vector<double> wcos(static_cast<std::size_t>(count), 0), wsin = wcos;
-          for (Index row = 0; row < 12; ++row) {
-            const Index b = row / 6, n = row / 2 % 3, h = row % 2;
-            const Index at = ((table_batch == 1 ? 0 : b) * 3 + n) * table_heads + (table_heads == 1 ? 0 : h);
-            for (Index j = 0; j < pairs; ++j) {
-              const Index c0 = kernels::naive::channel(p.shape, j, 0), c1 = kernels::naive::channel(p.shape, j, 1);
-              const double x0 = static_cast<double>(p.x.at(row, c0)), x1 = static_cast<double>(p.x.at(row, c1));
-              const double g0 = static_cast<double>(gy.at(row, c0)), g1 = static_cast<double>(gy.at(row, c1));
-              wcos[static_cast<std::size_t>(at * pairs + j)] += g0 * x0 + g1 * x1;
-              wsin[static_cast<std::size_t>(at * pairs + j)] += g1 * x0 - g0 * x1;
-            }
-          }
-          std::vector<T> gcos(static_cast<std::size_t>(count), T(9)), gsin = gcos;
-          for (const int threads : {1, 2}) {
-            aulos::ThreadTeam team(threads);
-            kernels::rope_table_backward<T>(team.threads(), p.shape, table_batch, table_heads, p.rows_of(p.x),
-                                            p.rows_of(gy), gcos.data(), gsin.data());
-            for (std::size_t i = 0; i < gcos.size(); ++i) {
-              ASSERT_NEAR(static_cast<double>(gcos[i]), wcos[i], 20 * double{std::numeric_limits<T>::epsilon()});
-              ASSERT_NEAR(static_cast<double>(gsin[i]), wsin[i], 20 * double{std::numeric_limits<T>::epsilon()});
-            }
-          }
-        }
+        for (const Index pairs : {64, 65}) check_table_gradients<T>(layout, table_batch, table_heads, pairs, 1);
+        sweep<T>([&](Index pairs, Index misalignment) {
+          check_table_gradients<T>(layout, table_batch, table_heads, pairs, misalignment);
+        });
       }
     }
   }
@@ -176,6 +196,38 @@ TYPED_TEST(RopeKernel, NothingIsNothing) {
     kernels::rope<T>(aulos::Threads::serial(), shape, Rotation::forward, {}, {}, {});
     kernels::rope_table_backward<T>(aulos::Threads::serial(), shape, 1, 1, {}, {}, nullptr, nullptr);
   }
+}
+
+TYPED_TEST(RopeKernel, TablesOfEveryLengthAndAlignment) {
+  using T = TypeParam;
+  constexpr Index rows = 5, axes = 2;
+  sweep<T>([](Index pairs, Index misalignment) {
+    const auto n = static_cast<std::size_t>(pairs + misalignment);
+    const auto positions = Matrix<T>::random(7, 1, rows * axes, misalignment, 9);
+    std::vector<double> frequencies(n);
+    std::vector<std::int64_t> axis(n);
+    for (std::size_t j = 0; j < n; ++j) {
+      frequencies[j] = 1 + 0.5 * noise(8, j);
+      axis[j] = static_cast<std::int64_t>(j % axes);
+    }
+    Matrix<T> first(2, rows * pairs);
+    for (const int threads : thread_counts) {
+      Matrix<T> table(2, rows * pairs, misalignment);
+      kernels::rope_table<T>(team_of(threads).threads(), rows, axes, pairs, positions.row(0),
+                             frequencies.data() + misalignment, axis.data() + misalignment,
+                             kernels::RopePrecision::float64, table.row(0), table.row(1));
+      expect_close(
+          table,
+          [&](Index r, Index c) {
+            const auto j = static_cast<std::size_t>(c % pairs + misalignment);
+            const double angle = static_cast<double>(positions.at(0, c / pairs * axes + axis[j])) * frequencies[j];
+            return r == 0 ? std::cos(angle) : std::sin(angle);
+          },
+          1);
+      if (threads == 1) first.fill([&](Index r, Index c) { return table.at(r, c); });
+      expect_same_bits(table, first);
+    }
+  });
 }
 
 // Tables of angles at large positions: float64 angles to the rounding of T, float32 ones as near as float counts.

@@ -8,6 +8,7 @@
 #include "aulos/kernels/naive/segment.hpp"
 #include "aulos/simd/batch.hpp"
 #include "kernels/sweep.hpp"
+#include "kernels/thread_counts.hpp"
 
 namespace {
 
@@ -50,8 +51,8 @@ void compare(const Sizes& s, Index gap, bool windowed) {
   kernels::naive::segment<T>(s.batch, s.channels, table, sequence(sequences), window, chunked(want_z));
   auto want_y = sequences;
   kernels::naive::overlap_add<T>(s.batch, s.channels, table, chunked(chunks), window, sequence(want_y));
-  for (const int threads : {1, 2, 3}) {
-    aulos::ThreadTeam team(threads);
+  for (const int threads : thread_counts) {
+    aulos::ThreadTeam& team = team_of(threads);
     auto z = chunks;
     kernels::segment<T>(team.threads(), s.batch, s.channels, table, sequence(sequences), window, chunked(z));
     ASSERT_EQ(z, want_z);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "selective_scan_problem.hpp"
+#include "thread_counts.hpp"
 
 namespace {
 
@@ -29,23 +30,26 @@ TYPED_TEST(SelectiveScanKernel, WideBlocksGiveTheSameBits) {
     const ScanProblem<TypeParam> p({1, 3, 1140, 5, groups, StepSize::given}, true);
     const auto one = p.run(1);
     expect_close(one.out, p.expected().out, 64, "out");
-    for (const int threads : {2, 4, 16}) EXPECT_EQ(p.run(threads).out, one.out) << threads;
+    for (const int threads : {2, 3, 4, 8, 16}) EXPECT_EQ(p.run(threads).out, one.out) << threads;
   }
 }
 
 TYPED_TEST(SelectiveScanKernel, ThreadsGiveTheSameBits) {
   const ScanProblem<TypeParam> p({2, 70, 150, 5, 2, StepSize::softplus}, true);
   const auto one = p.run(1);
-  for (const int threads : {2, 3}) {
+  for (const int threads : more_threads) {
     const auto more = p.run(threads);
     EXPECT_EQ(more.out, one.out);
     EXPECT_EQ(more.last, one.last);
     EXPECT_EQ(more.du, one.du);
     EXPECT_EQ(more.ddelta, one.ddelta);
+    EXPECT_EQ(more.dz, one.dz);
     EXPECT_EQ(more.da, one.da);
     EXPECT_EQ(more.db, one.db);
     EXPECT_EQ(more.dc, one.dc);
     EXPECT_EQ(more.dd, one.dd);
+    EXPECT_EQ(more.dbias, one.dbias);
+    EXPECT_EQ(more.dinitial, one.dinitial);
   }
 }
 

@@ -9,6 +9,7 @@
 
 #include "aulos/kernels/naive/softmax.hpp"
 #include "sweep.hpp"
+#include "thread_counts.hpp"
 
 namespace {
 
@@ -154,11 +155,22 @@ TYPED_TEST(Softmax, PlusInfinityIsAsInPyTorch) {
 TYPED_TEST(Softmax, BitsDoNotDependOnThreads) {
   using T = TypeParam;
   const Matrix<T> x = Matrix<T>::random(1, 400, 77, 0, 10);
-  Matrix<T> a(400, 77), b(400, 77);
-  aulos::ThreadTeam one(1), three(3);
-  kernels::softmax<T>(one.threads(), 400, 77, x.view(), a.view());
-  kernels::softmax<T>(three.threads(), 400, 77, x.view(), b.view());
-  expect_same_bits(a, b);
+  const Matrix<T> gy = Matrix<T>::random(2, 400, 77), glse = Matrix<T>::random(3, 1, 400);
+  std::vector<Matrix<T>> first;
+  for (const int count : thread_counts) {
+    aulos::ThreadTeam& some = team_of(count);
+    const auto threads = some.threads();
+    Matrix<T> p(400, 77), log_p(400, 77), lse(1, 400), gp(400, 77), glog_p(400, 77), gx(400, 77);
+    kernels::softmax<T>(threads, 400, 77, x.view(), p.view());
+    kernels::log_softmax<T>(threads, 400, 77, x.view(), log_p.view());
+    kernels::logsumexp<T>(threads, 400, 77, x.view(), lse.row(0));
+    kernels::softmax_backward<T>(threads, 400, 77, std::as_const(p).view(), gy.view(), gp.view());
+    kernels::log_softmax_backward<T>(threads, 400, 77, std::as_const(log_p).view(), gy.view(), glog_p.view());
+    kernels::logsumexp_backward<T>(threads, 400, 77, x.view(), lse.row(0), glse.row(0), gx.view());
+    const std::vector<Matrix<T>> results{p, log_p, lse, gp, glog_p, gx};
+    if (first.empty()) first = results;
+    for (std::size_t i = 0; i < results.size(); ++i) expect_same_bits(results[i], first[i]);
+  }
 }
 
 // Results that are larger than the caches take another way, with the same bits.
@@ -173,9 +185,9 @@ TYPED_TEST(Softmax, PastTheCaches) {
   ASSERT_EQ(kernels::detail::softmax_goes_past_caches<T>(x, {y, n}, rows, n - 1), simd::has_stream);
   std::vector<T> alone(static_cast<std::size_t>(n));
   for (const Index columns : {n, n - 1}) {  // n - 1: rows with gaps, and a tail
-    for (int threads = 1; threads <= 3; threads += 2) {
+    for (const int threads : thread_counts) {
       std::fill_n(y, rows * n, T(-77));
-      aulos::ThreadTeam workers(threads);
+      aulos::ThreadTeam& workers = team_of(threads);
       kernels::softmax<T>(workers.threads(), rows, columns, {x, n}, {y, n});
       for (Index r = 0; r < rows; ++r) {
         std::fill(alone.begin(), alone.end(), T(-77));

@@ -9,6 +9,7 @@
 #include "aulos/kernels/naive/stft.hpp"
 #include "aulos/kernels/segment.hpp"
 #include "kernels/sweep.hpp"
+#include "kernels/thread_counts.hpp"
 
 namespace {
 
@@ -89,7 +90,7 @@ void compare(const StftShape& s, Index shift, Index behind = 0) {
   expect_close(got.spectra, spectra, tolerance);
   expect_close(got.adjoint, adjoint, tolerance);
   expect_close(got.inverse, inverse, tolerance);
-  for (const int threads : {2, 3}) {
+  for (const int threads : more_threads) {
     const auto other = p.compute(threads);
     expect_same_bits(other.spectra, got.spectra);
     expect_same_bits(other.adjoint, got.adjoint);

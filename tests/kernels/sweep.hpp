@@ -11,12 +11,13 @@
 #include <vector>
 
 #include "aulos/kernels/rows.hpp"
+#include "tests/kernels/aligned.hpp"
 
 namespace aulos_test {
 
 using aulos::Index;
 
-// Calls body(length, misalignment) for row lengths around the batch width and three misalignments in elements.
+// Calls body(length, misalignment) for lengths around the batch width and three misalignments in elements.
 template <class T, class Body>
 void sweep(Body body) {
   for (Index length = 0; length <= 2 * aulos::simd::lanes<T> + 1; ++length) {
@@ -91,7 +92,7 @@ class Matrix {
  private:
   static constexpr T guard = T(-12345.5);
   Index rows_, columns_, first_;
-  std::vector<T> data_;
+  AlignedVector<T> data_;
 };
 
 // |got - want| <= tolerance * max(1, largest |want|), in eps of T; non-finite values must stand in the same places.

@@ -8,6 +8,7 @@
 
 #include "aulos/kernels/naive/top_k.hpp"
 #include "kernels/sweep.hpp"
+#include "kernels/thread_counts.hpp"
 
 namespace {
 
@@ -33,8 +34,8 @@ void check(const Matrix<T>& x, Index k) {
   std::vector<T> want(count);
   std::vector<std::int64_t> want_at(count);
   kernels::naive::top_k<T>(x.row(0), x.stride(), x.rows(), x.columns(), k, want.data(), want_at.data());
-  for (const int threads : {1, 2, 3}) {
-    aulos::ThreadTeam team(threads);
+  for (const int threads : thread_counts) {
+    aulos::ThreadTeam& team = team_of(threads);
     std::vector<T> y(count, T(-7));
     std::vector<std::int64_t> at(count, -7);
     kernels::top_k<T>(team.threads(kernels::top_k_scratch(x.columns())), x.row(0), x.stride(), x.rows(), x.columns(), k,

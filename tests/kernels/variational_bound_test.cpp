@@ -9,6 +9,7 @@
 #include "aulos/core/threads.hpp"
 #include "aulos/kernels/naive/variational_bound.hpp"
 #include "kernels/sweep.hpp"
+#include "kernels/thread_counts.hpp"
 
 namespace {
 
@@ -163,8 +164,8 @@ TEST(VariationalBoundKernel, ThreadsDoNotMatter) {
   for (const Index each : {1, 7, 255, 256, 257, 1000}) {
     const Operands<float> o(3, each);
     const std::vector<float> gy(o.x0.size(), 1.5f);
-    for (const int count : {2, 3}) {
-      ThreadTeam team(count);
+    for (const int count : aulos_test::more_threads) {
+      ThreadTeam& team = aulos_test::team_of(count);
       EXPECT_EQ(o.forward(team.threads(0)), o.forward());
       EXPECT_EQ(o.backward(gy, team.threads(0)), o.backward(gy));
     }

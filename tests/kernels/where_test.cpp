@@ -7,6 +7,7 @@
 
 #include "aulos/kernels/naive/where.hpp"
 #include "kernels/sweep.hpp"
+#include "kernels/thread_counts.hpp"
 
 namespace {
 
@@ -47,8 +48,8 @@ TYPED_TEST(WhereKernel, AgreesWithTheNaiveTwin) {
         std::vector<T> want(static_cast<std::size_t>(6 * n));
         kernels::naive::where<T>(mask.data() + misalignment, dm, a.data() + misalignment, da, b.data() + misalignment,
                                  db, want.data(), dy);
-        for (const int threads : {1, 2}) {
-          aulos::ThreadTeam team(threads);
+        for (const int threads : thread_counts) {
+          aulos::ThreadTeam& team = team_of(threads);
           std::vector<T> y(static_cast<std::size_t>(6 * n));
           kernels::where<T>(team.threads(), mask.data() + misalignment, dm, a.data() + misalignment, da,
                             b.data() + misalignment, db, y.data(), dy);

@@ -23,6 +23,7 @@
 #include "aulos/core/error.hpp"
 #include "aulos/core/scope.hpp"
 #include "aulos/ops/op.hpp"
+#include "tests/kernels/thread_counts.hpp"
 
 namespace aulos_test {
 
@@ -254,12 +255,13 @@ void expect_layouts_agree(const Body<T>& body) {
   }
 }
 
-// 1, 2 and 3 threads give the same bits, with and without a tape. Take sizes of some 50 KB, or all stays on one thread.
+// Any number of threads gives the same bits, with and without a tape. Take sizes of some 50 KB, or all stays on one
+// thread.
 template <class T>
 void expect_threads_agree(const Body<T>& body) {
   const Outcome<T> one = forward_backward(body);
   expect_same(forward(body).results, one.results, "result without tape");
-  for (const int threads : {2, 3}) {
+  for (const int threads : more_threads) {
     SCOPED_TRACE(threads);
     const Outcome<T> more = forward_backward(body, Layout::dense, threads);
     expect_same(more.results, one.results, "result");

@@ -6,6 +6,7 @@
 #include "aulos/autograd/tape.hpp"
 #include "aulos/ops/reduce.hpp"
 #include "aulos/train/optimizer.hpp"
+#include "kernels/thread_counts.hpp"
 #include "stream/block_support.hpp"
 
 namespace {
@@ -48,7 +49,7 @@ std::vector<std::vector<float>> trained(int threads) {
 
 TEST(StreamBlockThreads, TrainingIsBitEqual) {
   const auto one = trained(1);
-  for (const int threads : {2, 3}) {
+  for (const int threads : aulos_test::more_threads) {
     const auto more = trained(threads);
     ASSERT_EQ(more.size(), one.size());
     for (std::size_t i = 0; i < one.size(); ++i) EXPECT_EQ(more[i], one[i]) << threads << " threads, array " << i;

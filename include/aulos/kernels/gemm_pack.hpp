@@ -127,7 +127,8 @@ struct Quantization {
   static Quantization of(float largest) noexcept {
     constexpr float least = 0x1p-119f;  // so that the factor is finite; smaller numbers keep an error of 2^-126
     if (std::bit_cast<std::uint32_t>(largest) >= 0x7f800000u) return {0, std::numeric_limits<float>::quiet_NaN()};
-    largest = largest < least ? least : largest;
+    // A line of zeros has any step; one that makes no denormal number with another's is faster.
+    if (largest < least) largest = largest == 0 ? 1.0f : least;
     return {127.0f / largest, largest / 127.0f};
   }
 

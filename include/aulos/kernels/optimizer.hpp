@@ -1,22 +1,25 @@
 // Updates of parameters by their gradients, element by element.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 
 #include "aulos/core/config.hpp"
 #include "aulos/core/threads.hpp"
+#include "aulos/simd/batch.hpp"
+#include "aulos/simd/for_lanes.hpp"
 
 namespace aulos::inline AULOS_ISA::kernels {
 
 namespace detail {
 
-template <class F>
-void for_elements(Threads threads, Index count, const F& f) {
+// f(i, part) for every batch of elements.
+template <class T, class F>
+void for_batches(Threads threads, Index count, const F& f) {
   constexpr Index update_piece = 8 * 1024;
   threads.run((count + update_piece - 1) / update_piece, [&](Index piece, Scratch&) {
     const Index begin = piece * update_piece;
-    const Index end = begin + update_piece < count ? begin + update_piece : count;
-    for (Index i = begin; i < end; ++i) f(i);
+    simd::for_lanes<T>((std::min)(update_piece, count - begin), [&](Index i, auto part) { f(begin + i, part); });
   });
 }
 
@@ -36,18 +39,18 @@ struct AdamWCoefficients {
 template <class T>
 void adamw(Threads threads, const AdamWCoefficients& c, const T* g, T* m, T* v, T* w, Index count) {
   const double t = static_cast<double>(c.step);
-  const T keep = static_cast<T>(1 - c.lr * c.weight_decay);
-  const T step_size = static_cast<T>(c.lr / (1 - std::pow(c.beta1, t)));
-  const T correction = static_cast<T>(std::sqrt(1 - std::pow(c.beta2, t)));
-  const T b1 = static_cast<T>(c.beta1);
-  const T b2 = static_cast<T>(c.beta2);
-  const T a1 = static_cast<T>(1 - c.beta1);
-  const T a2 = static_cast<T>(1 - c.beta2);
-  const T eps = static_cast<T>(c.eps);
-  detail::for_elements(threads, count, [=](Index i) {
-    m[i] = b1 * m[i] + a1 * g[i];
-    v[i] = b2 * v[i] + a2 * g[i] * g[i];
-    w[i] = keep * w[i] - step_size * (m[i] / (std::sqrt(v[i]) / correction + eps));
+  using Batch = simd::Batch<T>;
+  const auto all = [](double x) { return Batch(static_cast<T>(x)); };
+  const Batch keep = all(1 - c.lr * c.weight_decay), step_size = all(c.lr / (1 - std::pow(c.beta1, t)));
+  const Batch correction = all(std::sqrt(1 - std::pow(c.beta2, t))), eps = all(c.eps);
+  const Batch b1 = all(c.beta1), b2 = all(c.beta2), a1 = all(1 - c.beta1), a2 = all(1 - c.beta2);
+  detail::for_batches<T>(threads, count, [=](Index i, auto part) {
+    const Batch gradient = part.load(g + i);
+    const Batch mean = b1 * part.load(m + i) + a1 * gradient;
+    const Batch square = b2 * part.load(v + i) + a2 * gradient * gradient;
+    part.store(m + i, mean);
+    part.store(v + i, square);
+    part.store(w + i, keep * part.load(w + i) - step_size * (mean / (simd::sqrt(square) / correction + eps)));
   });
 }
 
@@ -64,17 +67,19 @@ struct SgdCoefficients {
 // buffer is touched (buf may be null). torch.optim.SGD.
 template <class T>
 void sgd(Threads threads, const SgdCoefficients& c, const T* g, T* buf, T* w, Index count) {
-  const T lr = static_cast<T>(c.lr);
-  const T mu = static_cast<T>(c.momentum);
-  const T share = static_cast<T>(1 - c.dampening);
-  const T decay = static_cast<T>(c.weight_decay);
-  detail::for_elements(threads, count, [=, first = c.first, nesterov = c.nesterov](Index i) {
-    T d = g[i] + decay * w[i];
-    if (mu != T{0}) {
-      buf[i] = first ? d : mu * buf[i] + share * d;
-      d = nesterov ? d + mu * buf[i] : buf[i];
+  using Batch = simd::Batch<T>;
+  const auto all = [](double x) { return Batch(static_cast<T>(x)); };
+  const Batch lr = all(c.lr), mu = all(c.momentum), share = all(1 - c.dampening), decay = all(c.weight_decay);
+  const bool remembers = static_cast<T>(c.momentum) != T(0), first = c.first, nesterov = c.nesterov;
+  detail::for_batches<T>(threads, count, [=](Index i, auto part) {
+    const Batch old = part.load(w + i);
+    Batch d = part.load(g + i) + decay * old;
+    if (remembers) {
+      const Batch kept = first ? d : mu * part.load(buf + i) + share * d;
+      part.store(buf + i, kept);
+      d = nesterov ? d + mu * kept : kept;
     }
-    w[i] -= lr * d;
+    part.store(w + i, old - lr * d);
   });
 }
 
@@ -82,19 +87,19 @@ void sgd(Threads threads, const SgdCoefficients& c, const T* g, T* buf, T* w, In
 // (rounded to float, decay and 1 - decay do not add up to 1). torch.lerp(average, w, 1 - decay).
 template <class T>
 void ema(Threads threads, double decay, const T* w, T* average, Index count) {
-  const T keep = static_cast<T>(decay);
-  const T share = static_cast<T>(1 - decay);
-  if (decay < 0.5) {
-    detail::for_elements(threads, count, [=](Index i) { average[i] = w[i] - keep * (w[i] - average[i]); });
-  } else {
-    detail::for_elements(threads, count, [=](Index i) { average[i] += share * (w[i] - average[i]); });
-  }
+  using Batch = simd::Batch<T>;
+  const Batch keep(static_cast<T>(decay)), share(static_cast<T>(1 - decay));
+  detail::for_batches<T>(threads, count, [=, near_new = decay < 0.5](Index i, auto part) {
+    const Batch from = part.load(w + i), to = part.load(average + i);
+    part.store(average + i, near_new ? from - keep * (from - to) : to + share * (from - to));
+  });
 }
 
 // x *= factor.
 template <class T>
 void scale_in_place(Threads threads, T factor, T* x, Index count) {
-  detail::for_elements(threads, count, [=](Index i) { x[i] *= factor; });
+  const simd::Batch<T> by(factor);
+  detail::for_batches<T>(threads, count, [=](Index i, auto part) { part.store(x + i, part.load(x + i) * by); });
 }
 
 }  // namespace aulos::inline AULOS_ISA::kernels
