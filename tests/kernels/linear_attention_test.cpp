@@ -77,7 +77,7 @@ TYPED_TEST(LinearAttentionKernel, ThreadsGiveTheSameBits) {
 // Results that are larger than the caches take another way, with the same bits as those of a head alone.
 TYPED_TEST(LinearAttentionKernel, PastTheCaches) {
   using T = TypeParam;
-  const Index width = 1, values = 8 * simd::lanes<T> + 3, row = 9 * simd::lanes<T>, heads = 4;
+  const Index width = 1, values = 8 * simd::lanes<T> + 3, row = 10 * simd::lanes<T>, heads = 4;
   const Index tokens = kernels::detail::past_caches_bytes / static_cast<Index>(sizeof(T)) / (values * heads) + 3;
   std::vector<T> q(static_cast<std::size_t>(tokens * heads * width)), v(static_cast<std::size_t>(tokens * values));
   for (std::size_t i = 0; i < q.size(); ++i) q[i] = static_cast<T>(1 + i % 7) / T(8);
