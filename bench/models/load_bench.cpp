@@ -1,13 +1,16 @@
 // How long a model takes from its file to the end of its first step, beside reading that file once: SD3 of medium's
-// width with as many layers as the argument says (24: the whole medium, 2.1 billion parameters; the file lies in the
-// system's cache), in bf16. Counters, in seconds: read (the file once, by blocks), load, first and later (steps);
-// load_per_read, by the same rounds; file_bytes.
+// width in bf16, with LAYERS layers (a variable of the environment; 2 by default, 24 are the whole medium with 2.1
+// billion parameters). The file lies in the system's cache. Counters, in seconds: read (the file once, by blocks),
+// load, first and later (steps), load_per_read (of the same rounds); in bytes: file, pool_peak, and what lies in memory
+// behind the last step, the process's own and of mapped files.
 #include <benchmark/benchmark.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -41,6 +44,21 @@ void read_once(const fs::path& path) {
   std::fclose(file);
 }
 
+// A line of /proc/self/status, in bytes; 0 where there is none.
+double status_bytes(const std::string& name) {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    double kib = 0;
+    if (word == name && status >> kib) return 1024 * kib;
+  }
+  return 0;
+}
+
+Index layers() {
+  const char* const given = std::getenv("LAYERS");
+  return given != nullptr ? std::atol(given) : 2;
+}
+
 // Removed at the end of the benchmark.
 class File {
  public:
@@ -59,7 +77,7 @@ class File {
 };
 
 void from_file(benchmark::State& state, Start start) {
-  const aulos::models::SD3Config config{.num_layers = state.range(0), .num_attention_heads = 24};
+  const aulos::models::SD3Config config{.num_layers = layers(), .num_attention_heads = 24};
   const File rows(".safetensors"), packed(".packed.safetensors");
   {
     Model model(config);
@@ -77,6 +95,7 @@ void from_file(benchmark::State& state, Start start) {
   if (start == Start::rows) options.pack = aulos::Numeric::bf16;
   if (start == Start::mapped) options.mode = aulos::io::Mode::map;
   std::vector<double> reads, loads, firsts, laters, ratios;
+  double pool = 0, own = 0, mapped = 0;
   for (auto _ : state) {
     reads.push_back(seconds([&] { read_once(path); }));
     aulos::Context context({.numeric = aulos::Numeric::bf16});
@@ -90,6 +109,9 @@ void from_file(benchmark::State& state, Start start) {
     firsts.push_back(seconds(step));
     laters.push_back(seconds(step));
     ratios.push_back(loads.back() / reads.back());
+    pool = static_cast<double>(context.memory().peak);
+    own = status_bytes("RssAnon:");
+    mapped = status_bytes("RssFile:");
     state.SetIterationTime(loads.back() + firsts.back());
   }
   state.counters["read"] = bench::median(reads);
@@ -97,19 +119,14 @@ void from_file(benchmark::State& state, Start start) {
   state.counters["first"] = bench::median(firsts);
   state.counters["later"] = bench::median(laters);
   state.counters["load_per_read"] = bench::median(ratios);
-  state.counters["file_bytes"] = static_cast<double>(fs::file_size(path));
+  state.counters["file"] = static_cast<double>(fs::file_size(path));
+  state.counters["pool_peak"] = pool;
+  state.counters["own"] = own;
+  state.counters["mapped"] = mapped;
 }
 
-BENCHMARK_CAPTURE(from_file, rows, Start::rows)->Arg(2)->UseManualTime()->Iterations(3)->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(from_file, packed, Start::packed)
-    ->Arg(2)
-    ->UseManualTime()
-    ->Iterations(3)
-    ->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(from_file, mapped, Start::mapped)
-    ->Arg(2)
-    ->UseManualTime()
-    ->Iterations(3)
-    ->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(from_file, rows, Start::rows)->UseManualTime()->Iterations(3)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(from_file, packed, Start::packed)->UseManualTime()->Iterations(3)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(from_file, mapped, Start::mapped)->UseManualTime()->Iterations(3)->Unit(benchmark::kMillisecond);
 
 }  // namespace
