@@ -115,7 +115,8 @@ void activation(benchmark::State& state) {
     if constexpr (requires { F::accurate(x, y); }) F::accurate(x, y);
   };
   const auto ours = timed(run_ours);
-  const auto eigen = timed(run_eigen), accurate = timed(run_accurate);
+  const auto eigen = timed(run_eigen);
+  const auto accurate = timed(run_accurate);
   constexpr bool has_accurate = requires { F::accurate(x, y); };
   for (auto _ : state) ours();
   state.counters["error"] = largest_error<F>(x, y);
