@@ -345,8 +345,8 @@ void require_processor() {
   if (const char* problem = unsupported_processor<Required>()) throw Error(problem);
 }
 
-// Asks the system to let this process use matrix tiles, where they are compiled for: needed once, holds for all threads;
-// throws Error where it refuses. Cheap to call again.
+// Asks the system to let this process use matrix tiles, where they are compiled for: needed once, holds for all
+// threads; throws Error where it refuses. Cheap to call again.
 inline void request_tiles() {
 #if defined(__AMX_TILE__) && defined(__linux__)
   static const long refused = [] {
