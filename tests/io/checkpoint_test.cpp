@@ -93,6 +93,10 @@ TEST_P(CheckpointDtype, ReadsFromEveryAlignment) {
       checkpoint.read_bytes(checkpoint.info("w"), std::as_writable_bytes(std::span(copy)));
       EXPECT_EQ(copy, sample.data);
       if (sample.is_float) {
+        float part[2] = {};
+        checkpoint.read(checkpoint.info("w"), 1, part, 2);
+        EXPECT_EQ(part[0], 2);
+        EXPECT_EQ(part[1], 3);
         EXPECT_EQ(checkpoint.values<float>("w"), (std::vector<float>{1, 2, 3}));
         EXPECT_EQ(checkpoint.values<double>("w"), (std::vector<double>{1, 2, 3}));
       } else {
@@ -100,6 +104,9 @@ TEST_P(CheckpointDtype, ReadsFromEveryAlignment) {
                              "tensor 'w': can't read " + std::string(sample.dtype) + " [3] as F32"));
       }
       if (sample.is_integer) {
+        std::int64_t last = 0;
+        checkpoint.read(checkpoint.info("w"), 2, &last, 1);
+        EXPECT_EQ(last, 3);
         EXPECT_EQ(checkpoint.values<std::int64_t>("w"), (std::vector<std::int64_t>{1, 2, 3}));
       } else {
         EXPECT_NE(error_of([&] { checkpoint.values<std::int64_t>("w"); }), "");
@@ -146,6 +153,29 @@ TEST_F(CheckpointTest, LargeTensorsAreConvertedInPieces) {
   for (std::size_t i = 0; i < read.size(); ++i) ASSERT_EQ(static_cast<double>(read[i]), values[i]);
 }
 
+TEST_F(CheckpointTest, PartsAreThoseOfTheWhole) {
+  std::vector<double> values(100'003);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<double>(i) + 0.5;
+  write_file(folder / "m", one("w", "F64", "[100003]", raw(values)));
+  for (const Mode mode : {Mode::read, Mode::map}) {
+    const Checkpoint file = Checkpoint::open(folder / "m", {.mode = mode});
+    for (const auto& [first, count] :
+         {std::pair<Index, Index>{0, 100'003}, {1, 40'000}, {99'999, 4}, {50'000, 0}, {100'003, 0}}) {
+      std::vector<float> part(static_cast<std::size_t>(count) + 1, -1);
+      std::vector<double> same(static_cast<std::size_t>(count) + 1, -1);
+      file.read(file.info("w"), first, part.data(), count);
+      file.read(file.info("w"), first, same.data(), count);
+      for (Index i = 0; i < count; ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        ASSERT_EQ(static_cast<double>(part[at]), values[static_cast<std::size_t>(first + i)]);
+        ASSERT_EQ(same[at], values[static_cast<std::size_t>(first + i)]);
+      }
+      EXPECT_EQ(part.back(), -1);
+      EXPECT_EQ(same.back(), -1);
+    }
+  }
+}
+
 TEST_F(CheckpointTest, IntegersOutOfRangeAreNamed) {
   const std::string truth = one("w", "BOOL", "[3]", raw<std::uint8_t>({0, 1, 2}));
   EXPECT_TRUE(contains(error_of([&] { Checkpoint::from_bytes(as_bytes(truth)).values<std::int64_t>("w"); }),
@@ -176,6 +206,11 @@ TEST_F(CheckpointTest, WrongRoomIsRefused) {
   EXPECT_TRUE(contains(
       error_of([&] { checkpoint.read_bytes(checkpoint.info("w"), std::as_writable_bytes(std::span(values))); }),
       "expected room for 8 bytes, got 12"));
+  for (const auto& [first, count] : {std::pair<Index, Index>{1, 2}, {-1, 1}, {0, -1}, {3, 0}, {INT64_MAX, 2}}) {
+    EXPECT_TRUE(contains(error_of([&] { checkpoint.read(checkpoint.info("w"), first, values, count); }),
+                         "tensor 'w': expected a part of its 2 elements, got " + std::to_string(count) + " from " +
+                             std::to_string(first) + " on"));
+  }
   EXPECT_EQ(values[0], 7);
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "aulos/kernels/naive/copy.hpp"
@@ -96,6 +97,48 @@ TYPED_TEST(CopyKernel, PermutedAndBroadcastSources) {
   for (std::size_t i = 0; i < wide.size(); ++i) ASSERT_EQ(wide[i], static_cast<T>(i / 6 % 4));
 }
 
+// Neighbours of the one layout lie apart in the other: every number of rows and columns about whole batches and
+// squares, between gaps, with an axis before, between or behind the two.
+template <class T, class Move>
+void expect_transposed(const Move& move) {
+  constexpr Index w = aulos::simd::lanes<double>;
+  std::vector<Index> lengths = {3, 4, 5, w - 1, w, w + 1, 2 * w, 2 * w + 1, 4 * w - 1, 63, 64, 65, 131};
+  for (const Index rows : lengths) {
+    for (const Index columns : lengths) {
+      for (const int place : {0, 1, 2}) {
+        for (const Index gap : {0, 3}) {
+          // to [.., columns, rows], from [.., rows, columns], two of each
+          const Index from_step = columns + gap, to_step = rows + 2 * gap;
+          Dims from{3, {columns, rows, 2}, {1, from_step, rows * from_step}};
+          Dims to{3, {columns, rows, 2}, {to_step, 1, columns * to_step}};
+          for (Dims* const dims : {&from, &to}) {
+            for (int axis = 2; axis > place; --axis) {
+              std::swap(dims->extent[axis - 1], dims->extent[axis]);
+              std::swap(dims->stride[axis - 1], dims->stride[axis]);
+            }
+          }
+          std::vector<T> source(static_cast<std::size_t>(2 * rows * from_step + 1));
+          std::vector<T> got(static_cast<std::size_t>(2 * columns * to_step + 2), T(7));
+          for (std::size_t i = 0; i < source.size(); ++i) source[i] = static_cast<T>(i % 101);
+          std::vector<T> want = got;
+          move(source.data() + 1, from, got.data() + gap / 2, to, want.data() + gap / 2);
+          ASSERT_EQ(got, want) << rows << " x " << columns << ", place " << place << ", gap " << gap;
+        }
+      }
+    }
+  }
+}
+
+TYPED_TEST(CopyKernel, TransposesEveryNumberOfRowsAndColumns) {
+  using T = TypeParam;
+  for (const int threads : {1, 3}) {
+    expect_transposed<T>([&](const T* from, const Dims& from_dims, T* to, const Dims& to_dims, T* want) {
+      kernels::copy(team_of(threads).threads(), from, from_dims, to, to_dims);
+      kernels::naive::copy(from, from_dims, want, to_dims);
+    });
+  }
+}
+
 // Pieces: many short rows, rows of about a piece, rows that are split.
 TYPED_TEST(CopyKernel, LargeOnAnyThreads) {
   using T = TypeParam;
@@ -132,6 +175,16 @@ TYPED_TEST(AddToKernel, EveryRankStrideAndOffset) {
         }
       }
     }
+  }
+}
+
+TYPED_TEST(AddToKernel, TransposesEveryNumberOfRowsAndColumns) {
+  using T = TypeParam;
+  for (const int threads : {1, 3}) {
+    expect_transposed<T>([&](const T* from, const Dims& from_dims, T* to, const Dims& to_dims, T* want) {
+      kernels::add_to(team_of(threads).threads(), from, from_dims, to, to_dims);
+      kernels::naive::add_to(from, from_dims, want, to_dims);
+    });
   }
 }
 

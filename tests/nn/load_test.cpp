@@ -243,6 +243,13 @@ TEST(Load, TakesRowsOfFusedAndExchangedTensors) {
   EXPECT_EQ(values(std::as_const(fused.rows.weight).rows()),
             (std::vector<float>{204, 205, 206, 207, 200, 201, 202, 203}));
   EXPECT_EQ(values(std::as_const(fused.rows).bias), (std::vector<float>{302, 303, 300, 301}));
+  // The same while it is packed.
+  Fused packed;
+  load_parameters(packed, file.open(), {.pack = aulos::Numeric::exact}, place);
+  EXPECT_TRUE(packed.rows.weight.packed());
+  aulos::nn::unpack(packed);
+  EXPECT_TRUE(packed.k.weight == fused.k.weight);
+  EXPECT_TRUE(packed.rows.weight == fused.rows.weight);
   // A fused tensor of another size or none at all is named as the file has it.
   for (const bool missing : {false, true}) {
     File wrong;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "aulos/core/random.hpp"
 #include "aulos/nn/initialise.hpp"
@@ -129,6 +130,59 @@ TEST(PackedFile, PacksWhileItLoads) {
   aulos::nn::pack(net, Numeric::bf16);
   EXPECT_EQ(back.fc1, net.fc1);
   EXPECT_EQ(back.convolution, net.convolution);
+}
+
+// Enough for threads to be started by default.
+struct Large {
+  using value_type = float;
+  std::vector<aulos::nn::Linear<float>> layers{9, aulos::nn::Linear<float>(300, 450)};
+
+  void visit(auto&& v) { v("layers", layers); }
+  bool operator==(const Large&) const = default;
+};
+
+TEST(PackedFile, AnyNumberOfThreadsLoadsTheSame) {
+  const auto folder = aulos_tests::fresh_dir();
+  const std::string rows = (folder / "rows.safetensors").string(), panels = (folder / "packed.safetensors").string();
+  Large net;
+  aulos::Random random(5);
+  aulos::nn::initialise_normal(net, random, 1);
+  aulos::nn::save_parameters(net, rows, Dtype::f32);
+  Large packed = net;
+  aulos::nn::pack(packed, Numeric::bf16);
+  save_packed(packed, panels);
+  for (const int threads : {0, 1, 2, 3, 8}) {
+    Large back;
+    load_parameters(back, Checkpoint::open(rows), {.threads = threads});
+    EXPECT_EQ(back, net);
+    load_parameters(back, Checkpoint::open(rows), {.pack = Numeric::bf16, .threads = threads});
+    EXPECT_EQ(back, packed);
+    load_parameters(back, Checkpoint::open(panels), {.threads = threads});
+    EXPECT_EQ(back, packed);
+  }
+}
+
+// What is cut off after it was opened; the tensor that is told of is the first in the model's order. In a packed file
+// all that is no panel comes last.
+TEST(PackedFile, AnErrorOfAnyThreadLeavesTheModel) {
+  const auto folder = aulos_tests::fresh_dir();
+  const std::string rows = (folder / "rows.safetensors").string(), panels = (folder / "packed.safetensors").string();
+  Large net;
+  aulos::Random random(6);
+  aulos::nn::initialise_normal(net, random, 1);
+  aulos::nn::save_parameters(net, rows, Dtype::f32);
+  save_packed(net, panels);
+  const Large before = net;
+  for (const std::string& path : {rows, panels}) {
+    const Checkpoint file = Checkpoint::open(path);
+    std::filesystem::resize_file(path, 2'500'000);
+    for (const int threads : {1, 3}) {
+      const std::string message = error_of([&] { load_parameters(net, file, {.threads = threads}); });
+      const std::string first = path == rows ? "tensor 'layers.4.weight'" : "tensor 'layers.0.bias'";
+      EXPECT_NE(message.find(first), std::string::npos) << message;
+      EXPECT_EQ(net, before);
+    }
+  }
 }
 
 TEST(PackedFile, LoadingMayPackOtherwise) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "aulos/core/dtype.hpp"
@@ -15,7 +17,8 @@ using aulos::Weight;
 
 Weight<float> counting(Index out, Index in) {
   Weight<float> w(out, in);
-  for (Index i = 0; i < w.count(); ++i) w.rows().data()[i] = static_cast<float>(i) / 3;
+  float* const rows = w.rows().data();
+  for (Index i = 0; i < w.count(); ++i) rows[i] = static_cast<float>(i) / 3;
   return w;
 }
 
@@ -45,6 +48,31 @@ TEST(Weight, PacksAndUnpacksToTheSameBits) {
     w.unpack();
     EXPECT_TRUE(w == before);
   }
+}
+
+// Rows of more than 65536 elements come a panel at a time, shorter ones several.
+TEST(Weight, PacksRowsThatAreReadSomeAtATime) {
+  for (const auto& [out, in] : {std::pair<Index, Index>{1, 1}, {0, 3}, {33, 70}, {5000, 30}, {70, 3000}}) {
+    const Weight<float> w = counting(out, in);
+    for (const Numeric stored_as : {Numeric::exact, Numeric::bf16, Numeric::int8}) {
+      Weight<float> packed = w, read(out, in);
+      packed.pack(stored_as);
+      Index next = 0;
+      read.pack(stored_as, [&](Index first, Index count, float* rows) {
+        EXPECT_EQ(first, next);
+        EXPECT_GT(count, 0);
+        EXPECT_LE(count * in, std::max<Index>(1 << 16, 64 * in));
+        next += count;
+        std::copy_n(w.rows().data() + first * in, count * in, rows);
+      });
+      EXPECT_EQ(next, out);
+      EXPECT_TRUE(read == packed) << out << " " << in;
+    }
+  }
+  Weight<float> w = counting(40, 3);
+  const Weight<float> before = w;
+  EXPECT_THROW(w.pack(Numeric::bf16, [](Index, Index, float*) { throw aulos::Error("no more"); }), aulos::Error);
+  EXPECT_TRUE(w == before);
 }
 
 TEST(Weight, Bf16PanelsHoldRoundedValuesInHalfTheMemory) {

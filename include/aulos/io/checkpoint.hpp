@@ -114,8 +114,21 @@ class Checkpoint {
       fail(concat_text({"tensor ", quote(info.name), ": expected room for ", info.count, " elements of ",
                         type_text(info), ", got ", count}));
     }
+    read(info, 0, destination, count);
+  }
+
+  // The elements [first, first + count) likewise.
+  template <class T>
+  requires std::is_trivially_copyable_v<T>
+  void read(const TensorInfo& info, Index first, T* destination, Index count) const {
+    if (first < 0 || count < 0 || first > info.count - count) {
+      fail(concat_text({"tensor ", quote(info.name), ": expected a part of its ", info.count, " elements, got ", count,
+                        " from ", first, " on"}));
+    }
     if (dtype_of<T> == info.dtype) {
-      return read_range(info, 0, {reinterpret_cast<std::byte*>(destination), static_cast<std::size_t>(info.bytes)});
+      constexpr auto size = static_cast<Index>(sizeof(T));
+      return read_range(info, first * size,
+                        {reinterpret_cast<std::byte*>(destination), static_cast<std::size_t>(count * size)});
     }
     constexpr bool is_int64 = std::is_same_v<T, std::int64_t>;
     if (!(std::is_floating_point_v<T> ? is_convertible(info.dtype) : is_int64 && is_integer(info.dtype))) {
@@ -123,11 +136,11 @@ class Checkpoint {
     }
     if constexpr (std::is_floating_point_v<T> || is_int64) {
       const Index width = bits(info.dtype) / 8;
-      for_each_chunk(info, [&](Index offset, std::span<const std::byte> chunk) {
+      for_each_chunk(info, first * width, count * width, [&](Index offset, std::span<const std::byte> chunk) {
         T* const out = destination + offset / width;
         const Index n = static_cast<Index>(chunk.size()) / width;
         if constexpr (is_int64) {
-          widen_integers(info, offset / width, chunk.data(), out, n);
+          widen_integers(info, first + offset / width, chunk.data(), out, n);
         } else {
           convert(info.dtype, chunk.data(), out, n);
         }
@@ -159,7 +172,7 @@ class Checkpoint {
   }
 
  private:
-  static constexpr std::size_t chunk_bytes = std::size_t{1} << 18;
+  static constexpr Index chunk_bytes = Index{1} << 18;
   static constexpr std::size_t max_open_shards = 64;
 
   struct Source {
@@ -260,18 +273,20 @@ class Checkpoint {
     }
   }
 
-  // fn(offset, bytes) over the whole tensor in pieces of whole elements.
+  // fn(offset, bytes) over `bytes` bytes of the tensor from `begin` on, in pieces of whole elements; offsets count from
+  // there.
   template <class Function>
-  void for_each_chunk(const TensorInfo& info, Function&& fn) const {
+  void for_each_chunk(const TensorInfo& info, Index begin, Index bytes, Function&& fn) const {
     const Source& source = *state_->sources[info.file];
-    if (!source.file) return fn(0, view(info));
-    const auto buffer = std::make_unique<std::byte[]>(chunk_bytes);
-    for (Index offset = 0; offset < info.bytes;) {
-      const Index n = std::min<Index>(info.bytes - offset, static_cast<Index>(chunk_bytes));
-      const std::span<std::byte> chunk(buffer.get(), static_cast<std::size_t>(n));
-      read_range(info, offset, chunk);
+    if (!source.file) {
+      return fn(0, view(info).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(bytes)));
+    }
+    const Index most = (std::min)(bytes, chunk_bytes);
+    const auto buffer = std::make_unique_for_overwrite<std::byte[]>(static_cast<std::size_t>(most));
+    for (Index offset = 0; offset < bytes; offset += most) {
+      const std::span<std::byte> chunk(buffer.get(), static_cast<std::size_t>((std::min)(bytes - offset, most)));
+      read_range(info, begin + offset, chunk);
       fn(offset, chunk);
-      offset += n;
     }
   }
 

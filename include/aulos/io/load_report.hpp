@@ -35,7 +35,8 @@ struct WantedTensor {
 struct LoadOptions {
   std::string prefix = {};           // stands before every name in the file ("model."); names outside it are ignored
   bool allow_unexpected = false;     // names in the file (under the prefix) that the model doesn't have
-  std::optional<Numeric> pack = {};  // pack each weight as soon as it is read: never are all rows in memory
+  std::optional<Numeric> pack = {};  // pack each weight while it is read: never are all rows in memory
+  int threads = 0;                   // that read, convert and pack; 0: as many as a Context would have
 };
 
 struct LoadReport {

@@ -288,6 +288,30 @@ constexpr std::size_t packed_bytes(Index n, Index k, Numeric storage) noexcept {
   return count * (static_cast<std::size_t>(detail::panel_size<T, Numeric::int8>(k)) + columns * 8);
 }
 
+// The rows of a panel.
+template <class T>
+inline constexpr Index panel_rows = detail::gemm_cols<T>;
+
+// Packs panel i of a weight [n, k], see pack_weight: its rows [panel_rows, k] (fewer in the last one) are at `rows`,
+// `ldw` elements apart.
+template <class T>
+void pack_panel(const T* rows, Index ldw, Index i, Index n, Index k, Numeric storage, void* panels) {
+  constexpr Index cols = detail::gemm_cols<T>;
+  const Index lanes = (std::min)(cols, n - i * cols);
+  if (storage == Numeric::exact) {
+    detail::pack_strip<detail::gemm_cols<T>>(rows, ldw, 1, lanes, k,
+                                             static_cast<T*>(panels) + i * detail::panel_size<T, Numeric::exact>(k));
+  } else if (storage == Numeric::bf16) {
+    detail::pack_bf16_panel(rows, ldw, lanes, k,
+                            static_cast<std::uint16_t*>(panels) + i * detail::panel_size<T, Numeric::bf16>(k));
+  } else {
+    const detail::Int8Columns<T> columns(panels, n, k);
+    detail::pack_int8_panel(
+        rows, ldw, lanes, k, static_cast<std::int8_t*>(panels) + i * detail::panel_size<T, Numeric::int8>(k),
+        const_cast<float*>(columns.steps) + i * cols, const_cast<std::uint32_t*>(columns.offsets) + i * cols);
+  }
+}
+
 // Packs rows [n, k] into panels of gemm_cols output columns, zeros behind column n.
 //   exact  [panel][k][gemm_cols]
 //   bf16   [panel][k / 2][gemm_cols][2], rounded to the nearest, ties to even (a double by way of float)
@@ -296,22 +320,8 @@ constexpr std::size_t packed_bytes(Index n, Index k, Numeric storage) noexcept {
 // Memory-bound: reads n k once (int8: twice), writes it once.
 template <class T>
 void pack_weight(Threads threads, const T* rows, Index ldw, Index n, Index k, Numeric storage, void* panels) {
-  constexpr Index cols = detail::gemm_cols<T>;
   detail::for_panels<T>(threads, n, [&](Index i) {
-    const T* from = rows + i * cols * ldw;
-    const Index lanes = (std::min)(cols, n - i * cols);
-    if (storage == Numeric::exact) {
-      detail::pack_strip<detail::gemm_cols<T>>(from, ldw, 1, lanes, k,
-                                               static_cast<T*>(panels) + i * detail::panel_size<T, Numeric::exact>(k));
-    } else if (storage == Numeric::bf16) {
-      detail::pack_bf16_panel(from, ldw, lanes, k,
-                              static_cast<std::uint16_t*>(panels) + i * detail::panel_size<T, Numeric::bf16>(k));
-    } else {
-      const detail::Int8Columns<T> columns(panels, n, k);
-      detail::pack_int8_panel(
-          from, ldw, lanes, k, static_cast<std::int8_t*>(panels) + i * detail::panel_size<T, Numeric::int8>(k),
-          const_cast<float*>(columns.steps) + i * cols, const_cast<std::uint32_t*>(columns.offsets) + i * cols);
-    }
+    pack_panel(rows + i * panel_rows<T> * ldw, ldw, i, n, k, storage, panels);
   });
 }
 

@@ -20,11 +20,12 @@ struct ModelLoadOptions {
   bool allow_unexpected = false;
   io::Mode mode = io::Mode::read;
   std::optional<Config> config = {};  // overrides the file's
-  std::optional<Numeric> pack = {};   // pack each weight as soon as it is read: never are all rows in memory
+  std::optional<Numeric> pack = {};   // pack each weight while it is read: never are all rows in memory
+  int threads = 0;                    // that read, convert and pack; 0: as many as a Context would have
 
   io::LoadOptions of_parameters() const { return of_parameters(prefix); }
   io::LoadOptions of_parameters(const std::string& below) const {
-    return {.prefix = below, .allow_unexpected = allow_unexpected, .pack = pack};
+    return {.prefix = below, .allow_unexpected = allow_unexpected, .pack = pack, .threads = threads};
   }
 };
 

@@ -29,16 +29,17 @@ struct StoredAs {
 
 namespace detail {
 
-// Reads the blocks of rows that make up one parameter.
+// Reads elements [first, first + count) of a parameter of `total`, which lies in blocks of rows.
 template <Real T>
-void read_stored(const io::Checkpoint& checkpoint, const io::TensorInfo& info, const StoredAs& stored, T* out,
-                 Index count) {
-  if (stored.parts == 1) return checkpoint.read(info, out, count);
-  std::vector<T> whole(static_cast<std::size_t>(info.count));
-  checkpoint.read(info, whole.data(), info.count);
-  const Index block = info.count / stored.parts;
-  for (std::size_t i = 0; i < stored.take.size(); ++i)
-    std::copy_n(whole.data() + stored.take[i] * block, block, out + static_cast<Index>(i) * block);
+void read_stored(const io::Checkpoint& checkpoint, const io::TensorInfo& info, const StoredAs& stored, Index total,
+                 Index first, T* out, Index count) {
+  const Index block = total / static_cast<Index>(stored.take.size());
+  for (const Index end = first + count; first < end;) {
+    const Index i = first / block, at = first % block, n = (std::min)(block - at, end - first);
+    checkpoint.read(info, stored.take[static_cast<std::size_t>(i)] * block + at, out, n);
+    first += n;
+    out += n;
+  }
 }
 
 }  // namespace detail
@@ -75,7 +76,7 @@ void load_parameters(M& module, const io::Checkpoint& checkpoint, const io::Load
                      const Rename& stored_as) {
   if constexpr (requires { typename M::value_type; }) {
     if (is_packed_file(checkpoint)) {
-      load_packed(module, checkpoint);
+      load_packed(module, checkpoint, options.threads);
       if (options.pack) pack(module, *options.pack);
       return;
     }
@@ -84,14 +85,25 @@ void load_parameters(M& module, const io::Checkpoint& checkpoint, const io::Load
   for_each_parameter(module, [&](const auto& p) { plan.add(stored_as(p.name), p.shape, p.role); });
   const std::vector<const io::TensorInfo*> found = io::match(plan.wanted, checkpoint, options);
   M loaded = module;  // filled beside the module: a read error leaves it alone
+  detail::Reads reads;
   std::size_t i = 0;
-  for_each_parameter(loaded, [&](const auto& p) {
-    if (const io::TensorInfo* info = found[plan.wanted_at[i]]) {
-      detail::read_stored(checkpoint, *info, plan.places[i], p.data(), p.count());
-      if (options.pack && p.weight != nullptr) p.weight->pack(*options.pack);
-    }
-    ++i;
+  for_each_parameter(loaded, [&](const auto& parameter) {
+    const StoredAs& place = plan.places[i];
+    const io::TensorInfo* const info = found[plan.wanted_at[i++]];
+    if (info == nullptr) return;
+    // All of p but its name outlives this walk.
+    reads.add(info->bytes / place.parts, [&checkpoint, &options, info, &place, p = parameter] {
+      const Index total = p.count();
+      const auto read = [&](Index first, auto* out, Index count) {
+        detail::read_stored(checkpoint, *info, place, total, first, out, count);
+      };
+      if (!options.pack || p.weight == nullptr) return read(0, p.data(), total);
+      const Index row = p.weight->in();
+      p.weight->pack(*options.pack,
+                     [&](Index first, Index rows, auto* out) { read(first * row, out, rows * row); });
+    });
   });
+  reads.run(options.threads);
   module = std::move(loaded);
 }
 

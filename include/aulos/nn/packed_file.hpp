@@ -2,7 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -16,6 +18,8 @@
 #include "aulos/core/numeric.hpp"
 #include "aulos/core/span.hpp"
 #include "aulos/core/text.hpp"
+#include "aulos/core/thread_count.hpp"
+#include "aulos/core/threads.hpp"
 #include "aulos/io/safetensors.hpp"
 #include "aulos/kernels/gemm_pack.hpp"
 #include "aulos/nn/module.hpp"
@@ -64,9 +68,32 @@ std::shared_ptr<const std::byte> packed_bytes_of(const io::Checkpoint& file, con
   return memory;
 }
 
-// Gives a weight the panels in the file; else says what is wrong with them.
+// What a load has to read, parameter by parameter.
+class Reads {
+ public:
+  template <class Read>
+  void add(Index bytes, Read&& read) {
+    bytes_ += static_cast<double>(bytes);
+    reads_.emplace_back(std::forward<Read>(read));
+  }
+
+  // Does it, on `threads` threads (0: on as many as a Context would have). Of failures the first in order is rethrown.
+  void run(int threads) const {
+    constexpr double worth = 1 << 22;  // bytes: starting threads takes as long as reading less
+    if (threads == 0) threads = bytes_ < worth ? 1 : default_thread_count();
+    ThreadTeam team(threads);
+    team.threads().run(static_cast<Index>(reads_.size()),
+                       [&](Index i, Scratch&) { reads_[static_cast<std::size_t>(i)](); });
+  }
+
+ private:
+  std::vector<std::function<void()>> reads_;
+  double bytes_ = 0;
+};
+
+// Has the panels in the file read into a weight; else says what is wrong with them.
 template <Real T>
-std::string adopt_packed(Weight<T>& weight, const io::Checkpoint& file, const io::TensorInfo& info) {
+std::string adopt_packed(Weight<T>& weight, const io::Checkpoint& file, const io::TensorInfo& info, Reads& reads) {
   for (const Numeric stored_as : {Numeric::exact, Numeric::bf16, Numeric::int8}) {
     if (info.dtype != packed_dtype<T>(stored_as)) continue;
     const std::vector<Index> expected = packed_shape(weight, stored_as);
@@ -74,7 +101,7 @@ std::string adopt_packed(Weight<T>& weight, const io::Checkpoint& file, const io
       return concat_text({"expected panels ", io::shape_text(as_span(expected)), " of a weight ", weight.shape(),
                           ", got ", io::shape_text(info.shape)});
     }
-    weight.adopt(stored_as, packed_bytes_of(file, info));
+    reads.add(info.bytes, [&weight, &file, &info, stored_as] { weight.adopt(stored_as, packed_bytes_of(file, info)); });
     return {};
   }
   return concat_text({"a weight of dtype ", name(info.dtype), ", expected ", name(dtype_of<T>), ", BF16 or I8"});
@@ -119,10 +146,11 @@ void save_packed(const M& module, const std::string& path, io::Metadata metadata
   io::save(path, as_span(tensors), metadata);
 }
 
-// Fills a module from such a file. All or nothing: what is missing, of another shape, or packed for another build is a
-// CheckpointError that lists everything, and the module is as before.
+// Fills a module from such a file, reading on `threads` threads (0: on as many as a Context would have). All or nothing:
+// what is missing, of another shape, or packed for another build is a CheckpointError that lists everything, and the
+// module is as before.
 template <Module M>
-void load_packed(M& module, const io::Checkpoint& checkpoint) {
+void load_packed(M& module, const io::Checkpoint& checkpoint, int threads = 0) {
   using T = typename M::value_type;
   const std::string expected = detail::packed_layout<T>();
   const std::string* layout = checkpoint.metadata().find(detail::packed_key);
@@ -133,24 +161,26 @@ void load_packed(M& module, const io::Checkpoint& checkpoint) {
                      "; panels are written for one vector width: pack the original checkpoint again with this build"}));
   }
   std::vector<std::string> problems;
+  detail::Reads reads;
   M loaded = module;
   for_each_parameter(loaded, [&](const auto& p) {
     const std::string name = p.name;
-    const io::TensorInfo* info = checkpoint.find(name);
+    const io::TensorInfo* const info = checkpoint.find(name);
     std::string problem;
     if (info == nullptr) {
       if (p.role != Role::derived_buffer) problem = "is missing";
     } else if (p.weight != nullptr) {
-      problem = detail::adopt_packed(*p.weight, checkpoint, *info);
+      problem = detail::adopt_packed(*p.weight, checkpoint, *info, reads);
     } else if (info->dtype != dtype_of<T> || !detail::same_extents(info->shape, p.shape)) {
       problem = concat_text({"expected ", aulos::name(dtype_of<T>), " ", io::shape_text(p.shape), ", got ",
                              aulos::name(info->dtype), " ", io::shape_text(info->shape)});
     } else {
-      checkpoint.read(*info, p.data(), p.count());
+      reads.add(info->bytes, [&checkpoint, info, p] { checkpoint.read(*info, p.data(), p.count()); });
     }
     if (!problem.empty()) problems.push_back(concat_text({"tensor ", io::quote(name), ": ", problem}));
   });
   if (!problems.empty()) throw CheckpointError(io::join_problems(checkpoint.path(), problems));
+  reads.run(threads);
   module = std::move(loaded);
 }
 

@@ -1,6 +1,7 @@
 // The weight of a linear map: rows as the checkpoint has them, or panels packed for the product kernel.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 #include <memory>
@@ -67,6 +68,25 @@ class Weight {
       throw Error("pack: the weight " + to_string(shape()) + " has no values yet: load the model first");
     const std::shared_ptr<std::byte> panels = panel_memory(kernels::packed_bytes<T>(out_, in_, stored_as));
     kernels::pack_weight<T>(Threads::serial(), rows_.data(), in_, out_, in_, stored_as, panels.get());
+    adopt(stored_as, panels);
+  }
+
+  // The same from rows that read(first, count, T* rows [count, in]) gives, some at a time, so that they are never all in
+  // memory. What it throws leaves the weight as it is.
+  template <class Read>
+  void pack(Numeric stored_as, const Read& read) {
+    constexpr Index at_once = 1 << 16;  // elements
+    const Index step = kernels::panel_rows<T> * (std::max)(Index{1}, at_once / (in_ * kernels::panel_rows<T> + 1));
+    const std::shared_ptr<std::byte> panels = panel_memory(kernels::packed_bytes<T>(out_, in_, stored_as));
+    const auto rows = std::make_unique_for_overwrite<T[]>(static_cast<std::size_t>((std::min)(step, out_) * in_));
+    for (Index first = 0; first < out_; first += step) {
+      const Index end = (std::min)(first + step, out_);
+      read(first, end - first, rows.get());
+      for (Index row = first; row < end; row += kernels::panel_rows<T>) {
+        kernels::pack_panel<T>(rows.get() + (row - first) * in_, in_, row / kernels::panel_rows<T>, out_, in_,
+                               stored_as, panels.get());
+      }
+    }
     adopt(stored_as, panels);
   }
 
