@@ -3,14 +3,28 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <limits>
 
 #include "aulos/core/config.hpp"
 #include "aulos/core/threads.hpp"
+#include "aulos/simd/batch.hpp"
+#include "aulos/simd/convert.hpp"
+#include "aulos/simd/exp.hpp"
+#include "aulos/simd/for_lanes.hpp"
+#include "aulos/simd/reduce.hpp"
 
 namespace aulos::inline AULOS_ISA::kernels {
 
 namespace detail {
+
+template <class T>
+double sum_of(const simd::Doubles<T>& x) {
+  simd::Batch<double> sum = x.part[0];
+  for (std::size_t i = 1; i < x.count; ++i) sum += x.part[i];
+  return simd::reduce_add(sum);
+}
 
 // log sum_c exp(x[c]) = top + log_sum, kept apart: their sum would lose log_sum beside a large maximum.
 struct LogSumExp {
@@ -19,11 +33,29 @@ struct LogSumExp {
 
 template <class T>
 LogSumExp log_sum_exp(const T* x, Index columns) {  // NaN where a NaN is
-  double top = -(std::numeric_limits<double>::max)();
-  for (Index c = 0; c < columns; ++c) top = (std::max)(top, static_cast<double>(x[c]));
-  double sum = 0;
-  for (Index c = 0; c < columns; ++c) sum += std::exp(static_cast<double>(x[c]) - top);
-  return {top, std::log(sum)};
+  using simd::max;
+  simd::Batch<T> largest(std::numeric_limits<T>::lowest());
+  simd::for_lanes<T>(columns, [&](Index c, auto lanes) {
+    largest = max(largest, lanes.keep(lanes.load(x + c), std::numeric_limits<T>::lowest()));
+  });
+  const auto top = static_cast<double>(simd::reduce_max(largest));
+  simd::Doubles<T> sums = simd::widen(simd::Batch<T>(T(0)));
+  simd::for_lanes<T>(columns, [&](Index c, auto lanes) {
+    const auto wide = simd::widen(lanes.keep(lanes.load(x + c), -std::numeric_limits<T>::infinity()));
+    for (std::size_t i = 0; i < sums.count; ++i) sums.part[i] += simd::exp(wide.part[i] - simd::Batch<double>(top));
+  });
+  return {top, std::log(sum_of(sums))};
+}
+
+// sum_c (x[c] - top); `top` is a T.
+template <class T>
+double sum_below(const T* x, Index columns, double top) {
+  simd::Doubles<T> sums = simd::widen(simd::Batch<T>(T(0)));
+  simd::for_lanes<T>(columns, [&](Index c, auto lanes) {
+    const auto wide = simd::widen(lanes.keep(lanes.load(x + c), static_cast<T>(top)));
+    for (std::size_t i = 0; i < sums.count; ++i) sums.part[i] += wide.part[i] - simd::Batch<double>(top);
+  });
+  return sum_of(sums);
 }
 
 }  // namespace detail
@@ -45,9 +77,7 @@ void cross_entropy(Threads threads, const T* x, Index ldx, const std::int64_t* l
       const auto [top, log_sum] = detail::log_sum_exp(row, classes);
       double value = (1 - smoothing) * (log_sum - (static_cast<double>(row[labels[r]]) - top));
       if (smoothing > 0) {
-        double sum = 0;
-        for (Index c = 0; c < classes; ++c) sum += log_sum - (static_cast<double>(row[c]) - top);
-        value += smoothing / static_cast<double>(classes) * sum;
+        value += smoothing * (log_sum - detail::sum_below(row, classes, top) / static_cast<double>(classes));
       }
       lse[2 * r] = top;
       lse[2 * r + 1] = log_sum;
@@ -67,12 +97,19 @@ void cross_entropy_backward(Threads threads, const T* x, Index ldx, const std::i
         std::fill(out, out + classes, T{0});
         continue;
       }
-      const double even = smoothing / static_cast<double>(classes);
-      for (Index c = 0; c < classes; ++c) {
-        const double target = even + (c == labels[r] ? 1 - smoothing : 0.0);
-        const double log_softmax = static_cast<double>(x[r * ldx + c]) - lse[2 * r] - lse[2 * r + 1];
-        out[c] = static_cast<T>(weight * (std::exp(log_softmax) - target));
-      }
+      const double even = smoothing / static_cast<double>(classes), top = lse[2 * r], log_sum = lse[2 * r + 1];
+      const T* row = x + r * ldx;
+      simd::for_lanes<T>(classes, [&](Index c, auto lanes) {
+        simd::Doubles<T> wide = simd::widen(lanes.load(row + c));
+        for (simd::Batch<double>& part : wide.part) {
+          const auto softmax = simd::exp(part - simd::Batch<double>(top) - simd::Batch<double>(log_sum));
+          part = simd::Batch<double>(weight) * (softmax - simd::Batch<double>(even));
+        }
+        lanes.store(out + c, simd::narrow(wide));
+      });
+      const Index label = labels[r];
+      const double softmax = std::exp(static_cast<double>(row[label]) - top - log_sum);
+      out[label] = static_cast<T>(weight * (softmax - even - (1 - smoothing)));
     }
   });
 }
