@@ -206,10 +206,10 @@ TEST_F(CheckpointTest, WrongRoomIsRefused) {
   EXPECT_TRUE(contains(
       error_of([&] { checkpoint.read_bytes(checkpoint.info("w"), std::as_writable_bytes(std::span(values))); }),
       "expected room for 8 bytes, got 12"));
-  for (const auto& [first, count] : {std::pair<Index, Index>{1, 2}, {-1, 1}, {0, -1}, {3, 0}, {INT64_MAX, 2}}) {
-    EXPECT_TRUE(contains(error_of([&] { checkpoint.read(checkpoint.info("w"), first, values, count); }),
-                         "tensor 'w': expected a part of its 2 elements, got " + std::to_string(count) + " from " +
-                             std::to_string(first) + " on"));
+  for (const auto& part : {std::pair<Index, Index>{1, 2}, {-1, 1}, {0, -1}, {3, 0}, {INT64_MAX, 2}}) {
+    EXPECT_TRUE(contains(error_of([&] { checkpoint.read(checkpoint.info("w"), part.first, values, part.second); }),
+                         "tensor 'w': expected a part of its 2 elements, got " + std::to_string(part.second) +
+                             " from " + std::to_string(part.first) + " on"));
   }
   EXPECT_EQ(values[0], 7);
 }

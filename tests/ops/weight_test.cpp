@@ -52,7 +52,8 @@ TEST(Weight, PacksAndUnpacksToTheSameBits) {
 
 // Rows of more than 65536 elements come a panel at a time, shorter ones several.
 TEST(Weight, PacksRowsThatAreReadSomeAtATime) {
-  for (const auto& [out, in] : {std::pair<Index, Index>{1, 1}, {0, 3}, {33, 70}, {5000, 30}, {70, 3000}}) {
+  for (const auto& shape : {Shape<2>{1, 1}, {0, 3}, {33, 70}, {5000, 30}, {70, 3000}}) {
+    const Index out = shape[0], in = shape[1];
     const Weight<float> w = counting(out, in);
     for (const Numeric stored_as : {Numeric::exact, Numeric::bf16, Numeric::int8}) {
       Weight<float> packed = w, read(out, in);

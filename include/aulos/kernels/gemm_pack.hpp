@@ -320,9 +320,8 @@ void pack_panel(const T* rows, Index ldw, Index i, Index n, Index k, Numeric sto
 // Memory-bound: reads n k once (int8: twice), writes it once.
 template <class T>
 void pack_weight(Threads threads, const T* rows, Index ldw, Index n, Index k, Numeric storage, void* panels) {
-  detail::for_panels<T>(threads, n, [&](Index i) {
-    pack_panel(rows + i * panel_rows<T> * ldw, ldw, i, n, k, storage, panels);
-  });
+  detail::for_panels<T>(threads, n,
+                        [&](Index i) { pack_panel(rows + i * panel_rows<T> * ldw, ldw, i, n, k, storage, panels); });
 }
 
 // The rows [n, k] that the panels hold: exactly, of int8 step * q rounded to T.

@@ -33,10 +33,9 @@ struct LogSumExp {
 
 template <class T>
 LogSumExp log_sum_exp(const T* x, Index columns) {  // NaN where a NaN is
-  using simd::max;
   simd::Batch<T> largest(std::numeric_limits<T>::lowest());
   simd::for_lanes<T>(columns, [&](Index c, auto lanes) {
-    largest = max(largest, lanes.keep(lanes.load(x + c), std::numeric_limits<T>::lowest()));
+    largest = (simd::max)(largest, lanes.keep(lanes.load(x + c), std::numeric_limits<T>::lowest()));
   });
   const auto top = static_cast<double>(simd::reduce_max(largest));
   simd::Doubles<T> sums = simd::widen(simd::Batch<T>(T(0)));

@@ -99,8 +99,7 @@ void load_parameters(M& module, const io::Checkpoint& checkpoint, const io::Load
       };
       if (!options.pack || p.weight == nullptr) return read(0, p.data(), total);
       const Index row = p.weight->in();
-      p.weight->pack(*options.pack,
-                     [&](Index first, Index rows, auto* out) { read(first * row, out, rows * row); });
+      p.weight->pack(*options.pack, [&](Index first, Index rows, auto* out) { read(first * row, out, rows * row); });
     });
   });
   reads.run(options.threads);

@@ -146,9 +146,9 @@ void save_packed(const M& module, const std::string& path, io::Metadata metadata
   io::save(path, as_span(tensors), metadata);
 }
 
-// Fills a module from such a file, reading on `threads` threads (0: on as many as a Context would have). All or nothing:
-// what is missing, of another shape, or packed for another build is a CheckpointError that lists everything, and the
-// module is as before.
+// Fills a module from such a file, reading on `threads` threads (0: on as many as a Context would have). All or
+// nothing: what is missing, of another shape, or packed for another build is a CheckpointError that lists everything,
+// and the module is as before.
 template <Module M>
 void load_packed(M& module, const io::Checkpoint& checkpoint, int threads = 0) {
   using T = typename M::value_type;

@@ -71,8 +71,8 @@ class Weight {
     adopt(stored_as, panels);
   }
 
-  // The same from rows that read(first, count, T* rows [count, in]) gives, some at a time, so that they are never all in
-  // memory. What it throws leaves the weight as it is.
+  // The same from rows that read(first, count, T* rows [count, in]) gives, some at a time, so that they are never all
+  // in memory. What it throws leaves the weight as it is.
   template <class Read>
   void pack(Numeric stored_as, const Read& read) {
     constexpr Index at_once = 1 << 16;  // elements
