@@ -101,7 +101,8 @@ std::string adopt_packed(Weight<T>& weight, const io::Checkpoint& file, const io
       return concat_text({"expected panels ", io::shape_text(as_span(expected)), " of a weight ", weight.shape(),
                           ", got ", io::shape_text(info.shape)});
     }
-    reads.add(info.bytes, [&weight, &file, &info, stored_as] { weight.adopt(stored_as, packed_bytes_of(file, info)); });
+    const Index bytes = file.is_mapped() ? 0 : info.bytes;  // no thread is worth starting for a pointer
+    reads.add(bytes, [&weight, &file, &info, stored_as] { weight.adopt(stored_as, packed_bytes_of(file, info)); });
     return {};
   }
   return concat_text({"a weight of dtype ", name(info.dtype), ", expected ", name(dtype_of<T>), ", BF16 or I8"});
